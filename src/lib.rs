@@ -1,0 +1,16 @@
+//! SwimCoach takes frames of a swimmer's video, keeps them, has Claude look at them, and gives back a
+//! technique analysis whose every claim cites frames.
+//!
+//! The modules in reading order: nouns first, then what each dependency needs, then the story, then HTTP.
+//! Imports point from later lines to earlier ones and never back.
+
+pub mod session;
+pub mod analysis;
+pub mod upstream;
+pub mod jpeg;
+pub mod capture;
+pub mod catalog;
+pub mod review;
+pub mod storage;
+pub mod metadata;
+pub mod vision;

@@ -1,0 +1,95 @@
+//! Where records are kept: sessions with their frames, analyses, and turns of conversation.
+//!
+//! The trait is shaped for Snowflake as much as for an embedded database: a method is one statement or
+//! one short transaction, states are appended and not updated, every write is idempotent by key, and no
+//! method needs a transaction that spans two calls. No SQL is written outside this folder.
+
+pub mod sqlite;
+
+use crate::session::{Analysis, Owner, Session, SessionId, Turn};
+use crate::upstream::UpstreamError;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use std::fmt::Debug;
+
+/// Keeps the records of sessions.
+///
+/// # Contract
+/// - A write that is acknowledged is seen by every later read, by any replica.
+/// - A write that failed may have happened; the same write again is the same as once.
+/// - Every read is in the name of an owner, and what is another's does not exist.
+/// - A session that was deleted stays deleted: a late write about it changes nothing and is no error.
+/// - Times are kept to the millisecond.
+/// - Every call ends, in success or failure, within a bounded time.
+#[async_trait]
+pub trait SessionStore: Debug + Send + Sync {
+    /// Records a session with all of its frames. This is the commit point of an upload.
+    async fn create_session(&self, session: &Session) -> Result<(), UpstreamError>;
+
+    /// A session with everything known about it; `None` when the owner has none of this id.
+    async fn session(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+    ) -> Result<Option<SessionRecord>, UpstreamError>;
+
+    /// Up to `limit` sessions of the owner, newest first, all older than `before`.
+    async fn list_sessions(
+        &self,
+        owner: &Owner,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, UpstreamError>;
+
+    /// Which of these sessions have a record, whoever owns them. For the sweep of orphaned frames.
+    async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError>;
+
+    /// Records the first state of an analysis, unless one of the session is running.
+    ///
+    /// An analysis runs when its latest state is `Processing` and was recorded at or after `stale_before`.
+    /// Of any number of calls at once, by any replica, at most one starts.
+    async fn start_analysis(
+        &self,
+        analysis: &Analysis,
+        stale_before: DateTime<Utc>,
+    ) -> Result<StartedAnalysis, UpstreamError>;
+
+    /// Appends a later state of an analysis; states are ordered by `updated_at`.
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError>;
+
+    /// Appends turns to the conversation of a session, all or none. A turn whose number is taken is left
+    /// as it is.
+    async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError>;
+
+    /// Removes a session and everything known about it; returns the number of records removed, zero when
+    /// the owner has none of this id.
+    async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError>;
+
+    /// Whether records can be kept now, by one cheap statement.
+    async fn check(&self) -> Result<(), UpstreamError>;
+
+    /// Whether records can be written: writes one and removes it again. For `doctor`.
+    async fn probe(&self) -> Result<(), UpstreamError>;
+}
+
+/// A session with everything known about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRecord {
+    /// The session and its frames in order.
+    pub session: Session,
+    /// The latest state of each analysis, by id, so in the order in which they were asked for.
+    pub analyses: Vec<Analysis>,
+    /// The conversation in order.
+    pub turns: Vec<Turn>,
+}
+
+/// What became of a wish to start an analysis.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StartedAnalysis {
+    /// It was recorded and is the caller's to run.
+    Started,
+    /// Another one is running.
+    AlreadyRunning(Box<Analysis>),
+    /// There is no such session any more.
+    NoSession,
+}

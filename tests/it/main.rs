@@ -1,0 +1,5 @@
+//! Everything about SwimCoach that is tested from outside, in one binary.
+
+mod contract;
+mod wire;
+mod support;

@@ -1,0 +1,4 @@
+//! What several tests need: fixtures, servers, doubles with two handles (inspect and break).
+
+pub(crate) mod pictures;
+pub(crate) mod s3_server;

@@ -1,0 +1,4 @@
+//! Real clients against servers that misbehave.
+
+mod claude;
+mod r2;
