@@ -1,2 +1,145 @@
-//! The command line.
-fn main() {}
+//! The command line: what to run, and with which settings.
+
+use clap::{Parser, Subcommand};
+use std::collections::HashMap;
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+use swimcoach::config::Settings;
+use swimcoach::run::{self, Parts};
+use swimcoach::{doctor, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Frames of a swimmer's video in, a technique analysis whose every claim cites frames out.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the whole service in memory, without any account or setting, on 127.0.0.1:8000
+    Demo {
+        /// The port to listen on
+        #[arg(long, default_value_t = 8000)]
+        port: u16,
+    },
+    /// Runs the service with the settings of the environment and of .env
+    Serve,
+    /// Checks storage, records and the model for real and says which setting is wrong
+    Doctor,
+    /// Removes frames of uploads that failed and could not be undone
+    Sweep {
+        /// Only names what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// Leaves younger uploads alone, in minutes
+        #[arg(long, default_value_t = 60)]
+        older_than_minutes: u64,
+    },
+    /// Asks a running service on this machine whether it is ready; for container health checks
+    Health,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    match run(command).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed.
+            let _closed = writeln!(io::stderr(), "swimcoach: {}", telemetry::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command; says whether all is well.
+async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
+    match command {
+        Command::Demo { port } => demo(port).await.map(|()| true),
+        Command::Serve => serve(environment()?).await.map(|()| true),
+        Command::Doctor => {
+            let settings = environment()?;
+            let parts = Parts::build(&settings, (settings.server.host, settings.server.port).into()).await?;
+            Ok(doctor::examine(&settings, &parts, &mut io::stdout()).await?)
+        }
+        Command::Sweep { dry_run, older_than_minutes } => {
+            sweep(environment()?, dry_run, Duration::from_mins(older_than_minutes)).await.map(|()| true)
+        }
+        Command::Health => health().await,
+    }
+}
+
+async fn demo(port: u16) -> Result<(), Box<dyn Error>> {
+    let mut settings = Settings::demo()?;
+    settings.server.port = port;
+    writeln!(
+        io::stdout(),
+        "DEMO: frames and records are kept in memory and are gone when this ends; no model looks at the frames, so no \
+         coaching is done.\nOpen http://127.0.0.1:{port}/docs, or follow the README. Ctrl-C stops it."
+    )?;
+    serve(settings).await
+}
+
+async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
+    telemetry::start(&settings.log);
+    let listener = run::listen(&settings).await?;
+    let address = listener.local_addr()?;
+    let parts = Parts::build(&settings, address).await?;
+    tracing::info!(%address, "listening on http://{address}");
+    Ok(run::serve(listener, parts, &settings, stop_on_signal()?).await?)
+}
+
+async fn sweep(settings: Settings, dry_run: bool, older_than: Duration) -> Result<(), Box<dyn Error>> {
+    telemetry::start(&settings.log);
+    let parts = Parts::build(&settings, (settings.server.host, settings.server.port).into()).await?;
+    let swept = parts.coach(&settings).sweep_orphans(older_than, dry_run).await?;
+    let verb = if dry_run { "would remove" } else { "removed" };
+    let mut out = io::stdout();
+    for session in &swept {
+        writeln!(out, "{verb} the frames of {session}")?;
+    }
+    writeln!(out, "{verb} the frames of {} failed uploads", swept.len())?;
+    Ok(())
+}
+
+async fn health() -> Result<bool, Box<dyn Error>> {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let port: u16 = lookup("PORT").map_or(Ok(8000), |it| it.parse())?;
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
+    let answer = client.get(format!("http://127.0.0.1:{port}/health/ready")).send().await?;
+    Ok(answer.status().is_success())
+}
+
+/// The settings of the environment, and of `.env` in this folder or one above it where there is one.
+fn environment() -> Result<Settings, Box<dyn Error>> {
+    let file: HashMap<String, String> = match dotenvy::dotenv_iter() {
+        Ok(lines) => lines.collect::<Result<_, _>>().map_err(|error| format!(".env cannot be read: {error}"))?,
+        Err(error) if error.not_found() => HashMap::new(),
+        Err(error) => return Err(format!(".env cannot be read: {error}").into()),
+    };
+    Ok(Settings::load(&|name| std::env::var(name).ok().or_else(|| file.get(name).cloned()))?)
+}
+
+/// A token that is cancelled by SIGTERM or Ctrl-C.
+fn stop_on_signal() -> io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopped.cancel();
+    });
+    Ok(stop)
+}
+

@@ -119,12 +119,14 @@ impl FromStr for AnalysisId {
 pub struct FrameNumber(NonZeroU16);
 
 impl FrameNumber {
-    /// The largest number that a frame can have.
-    pub const MAX: u16 = 9999;
+    /// The number of the first frame.
+    pub const FIRST: Self = Self(NonZeroU16::MIN);
+    /// The number of the last frame that a session can have.
+    pub const LAST: Self = Self(NonZeroU16::MIN.saturating_add(9998));
 
     /// The number, if it is one from 1 to 9999.
     pub fn new(number: u32) -> Option<Self> {
-        let number = u16::try_from(number).ok().filter(|it| *it <= Self::MAX)?;
+        let number = u16::try_from(number).ok().filter(|it| *it <= Self::LAST.get())?;
         NonZeroU16::new(number).map(Self)
     }
 

@@ -38,6 +38,9 @@ pub trait VisionClient: Debug + Send + Sync {
     /// The model's id as results name it; `mock` when no model looks.
     fn model(&self) -> &str;
 
+    /// The version of the prompt that looks are made with; `none` when there is no prompt.
+    fn prompt_version(&self) -> &str;
+
     /// Whether the model can be asked now, without paying for it.
     async fn check(&self) -> Result<(), UpstreamError>;
 }

@@ -1,1 +1,275 @@
-//! To be written.
+//! Frames in memory, chosen by `R2_MOCK_MODE=true`: an ordinary implementation, bounded, and gone at the end.
+//!
+//! Its presigned URLs are served by the service itself, under `/_mock/storage/`. They are signed with a key
+//! of this process and expire, as R2's do.
+
+use super::{
+    CONTENT_TYPE, DeletedFrames, ExpectedFrame, FrameMetadata, FramePath, MAX_PRESIGN_TTL, PresignedPut,
+    StorageClient, StoredFrame,
+};
+use crate::session::{FrameNumber, SessionId};
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+use url::Url;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Sessions on one page, as with S3.
+const PAGE: usize = 1000;
+
+/// Keeps frames in memory.
+pub struct MockStorageClient {
+    public_url: Url,
+    capacity_bytes: u64,
+    signing_key: [u8; 32],
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    objects: BTreeMap<FramePath, Object>,
+    bytes: u64,
+}
+
+struct Object {
+    jpeg: Bytes,
+    etag: String,
+    metadata: Option<FrameMetadata>,
+}
+
+/// Why a presigned request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RedeemError {
+    /// The URL was not made here, or something that it signs was changed.
+    #[error("the URL's signature does not fit the request; ask for a new URL and send the request exactly as it says")]
+    SignatureMismatch,
+    /// Its time is over.
+    #[error("the URL has expired; ask for a new one")]
+    Expired,
+    /// There is no such object.
+    #[error("there is no such frame")]
+    NotFound,
+    /// The object is there already, and the URL writes once.
+    #[error("the frame is there already; a presigned upload does not replace it")]
+    AlreadyExists,
+    /// The storage is full.
+    #[error("the in-memory storage is full; delete sessions or restart the service")]
+    Full,
+}
+
+/// What a client sends with a presigned PUT.
+#[derive(Debug, Clone)]
+pub struct PresentedPut<'a> {
+    /// Its `Content-Type`.
+    pub content_type: Option<&'a str>,
+    /// Its `If-None-Match`.
+    pub if_none_match: Option<&'a str>,
+    /// Its body.
+    pub jpeg: Bytes,
+}
+
+impl MockStorageClient {
+    /// An empty storage for at most `capacity_bytes`. Its URLs begin with `public_url`, under which the
+    /// service itself is reached.
+    pub fn new(public_url: Url, capacity_bytes: u64) -> Self {
+        Self { public_url, capacity_bytes, signing_key: rand::random(), kept: Mutex::default() }
+    }
+
+    /// The keys of all objects, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.kept().objects.keys().map(FramePath::to_string).collect()
+    }
+
+    /// What an object carries beside its bytes.
+    pub fn metadata(&self, path: &FramePath) -> Option<FrameMetadata> {
+        self.kept().objects.get(path).and_then(|it| it.metadata)
+    }
+
+    /// The bytes and entity tag behind a presigned GET. `query` is the URL's.
+    pub fn redeem_get(&self, key: &str, query: &str) -> Result<(Bytes, String), RedeemError> {
+        let path = self.signed_path("GET", key, query, None)?;
+        let kept = self.kept();
+        let object = kept.objects.get(&path).ok_or(RedeemError::NotFound)?;
+        Ok((object.jpeg.clone(), object.etag.clone()))
+    }
+
+    /// Stores what a presigned PUT brings, unless something is there. `query` is the URL's.
+    pub fn redeem_put(&self, key: &str, query: &str, put: PresentedPut<'_>) -> Result<StoredFrame, RedeemError> {
+        if put.content_type != Some(CONTENT_TYPE) || put.if_none_match != Some("*") {
+            return Err(RedeemError::SignatureMismatch);
+        }
+        let path = self.signed_path("PUT", key, query, Some(put.jpeg.len() as u64))?;
+        let mut kept = self.kept();
+        if kept.objects.contains_key(&path) {
+            return Err(RedeemError::AlreadyExists);
+        }
+        kept.put(path, put.jpeg, None, self.capacity_bytes).ok_or(RedeemError::Full)
+    }
+
+    fn signed_path(&self, method: &str, key: &str, query: &str, length: Option<u64>) -> Result<FramePath, RedeemError> {
+        let path = FramePath::parse(key).ok_or(RedeemError::SignatureMismatch)?;
+        let value = |name: &str| url::form_urlencoded::parse(query.as_bytes()).find(|it| it.0 == name).map(|it| it.1);
+        let expires: i64 = value("expires").and_then(|it| it.parse().ok()).ok_or(RedeemError::SignatureMismatch)?;
+        let signature = value("signature").and_then(|it| from_hex(&it)).ok_or(RedeemError::SignatureMismatch)?;
+        let signed = self.sign(method, &path, expires, length).verify_slice(&signature);
+        if signed.is_err() {
+            return Err(RedeemError::SignatureMismatch);
+        }
+        match DateTime::from_timestamp(expires, 0) {
+            Some(until) if Utc::now() <= until => Ok(path),
+            _ => Err(RedeemError::Expired),
+        }
+    }
+
+    fn sign(&self, method: &str, path: &FramePath, expires: i64, length: Option<u64>) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new(&self.signing_key.into());
+        let length = length.map_or_else(String::new, |it| it.to_string());
+        mac.update(format!("{method}\n{path}\n{expires}\n{length}").as_bytes());
+        mac
+    }
+
+    fn presign(
+        &self,
+        method: &'static str,
+        path: &FramePath,
+        ttl: Duration,
+        length: Option<u64>,
+    ) -> Result<(Url, DateTime<Utc>), UpstreamError> {
+        let rejected = |why: &str| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
+        if !(Duration::from_secs(1)..=MAX_PRESIGN_TTL).contains(&ttl) {
+            return Err(rejected("a presigned URL lives from 1 second to 7 days"));
+        }
+        let expires_at = Utc::now() + TimeDelta::from_std(ttl).unwrap_or_default();
+        let expires = expires_at.timestamp();
+        let signature = self.sign(method, path, expires, length).finalize().into_bytes();
+        let relative = format!("_mock/storage/{path}?expires={expires}&signature={}", hex(&signature));
+        let mut base = self.public_url.clone();
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        let url = base.join(&relative).map_err(|_| rejected("PUBLIC_URL cannot be the base of a URL"))?;
+        Ok((url, expires_at))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Every change is one step, so a panic elsewhere leaves the objects whole.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Debug for MockStorageClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockStorageClient").field("capacity_bytes", &self.capacity_bytes).finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// Stores an object; `None` when there is no room for it.
+    fn put(&mut self, path: FramePath, jpeg: Bytes, metadata: Option<FrameMetadata>, capacity: u64) -> Option<StoredFrame> {
+        let size_bytes = jpeg.len() as u64;
+        let replaced = self.objects.get(&path).map_or(0, |it| it.jpeg.len() as u64);
+        let bytes = self.bytes - replaced + size_bytes;
+        if capacity < bytes {
+            return None;
+        }
+        // Equal bytes must have equal tags; nobody is kept out by them, so speed is all that counts.
+        let etag = format!("{:032x}", xxh3_128(&jpeg));
+        self.bytes = bytes;
+        self.objects.insert(path, Object { jpeg, etag: etag.clone(), metadata });
+        Some(StoredFrame { path, size_bytes, etag })
+    }
+
+    fn of_session(&self, session: SessionId) -> impl Iterator<Item = StoredFrame> {
+        let range = FramePath::new(session, FrameNumber::FIRST)..=FramePath::new(session, FrameNumber::LAST);
+        self.objects.range(range).map(|(path, object)| StoredFrame {
+            path: *path,
+            size_bytes: object.jpeg.len() as u64,
+            etag: object.etag.clone(),
+        })
+    }
+}
+
+#[async_trait]
+impl StorageClient for MockStorageClient {
+    async fn upload_frame(
+        &self,
+        path: &FramePath,
+        jpeg: Bytes,
+        metadata: &FrameMetadata,
+    ) -> Result<StoredFrame, UpstreamError> {
+        self.kept().put(*path, jpeg, Some(*metadata), self.capacity_bytes).ok_or_else(|| {
+            UpstreamError::new(Service::Storage, "upload_frame", UpstreamErrorKind::Exhausted, RedeemError::Full)
+        })
+    }
+
+    async fn download_frame(&self, path: &FramePath) -> Result<Option<Bytes>, UpstreamError> {
+        Ok(self.kept().objects.get(path).map(|it| it.jpeg.clone()))
+    }
+
+    async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
+        Ok(self.kept().of_session(session).collect())
+    }
+
+    async fn list_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
+        let kept = self.kept();
+        let mut sessions: Vec<SessionId> =
+            kept.objects.keys().map(|it| it.session).filter(|it| after.is_none_or(|after| after < *it)).collect();
+        sessions.dedup();
+        sessions.truncate(PAGE);
+        Ok(sessions)
+    }
+
+    async fn delete_frames(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
+        let mut kept = self.kept();
+        let gone: Vec<StoredFrame> = kept.of_session(session).collect();
+        let mut deleted = DeletedFrames::default();
+        for frame in gone {
+            kept.objects.remove(&frame.path);
+            kept.bytes -= frame.size_bytes;
+            deleted.frames += 1;
+            deleted.bytes += frame.size_bytes;
+        }
+        Ok(deleted)
+    }
+
+    async fn presigned_get(&self, path: &FramePath, ttl: Duration) -> Result<Url, UpstreamError> {
+        Ok(self.presign("GET", path, ttl, None)?.0)
+    }
+
+    async fn presigned_put(
+        &self,
+        path: &FramePath,
+        expect: &ExpectedFrame,
+        ttl: Duration,
+    ) -> Result<PresignedPut, UpstreamError> {
+        let (url, expires_at) = self.presign("PUT", path, ttl, Some(expect.size_bytes))?;
+        let headers = [
+            ("content-length", expect.size_bytes.to_string()),
+            ("content-type", CONTENT_TYPE.to_owned()),
+            ("if-none-match", "*".to_owned()),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Ok(PresignedPut { url, headers, expires_at })
+    }
+
+    async fn check(&self) -> Result<(), UpstreamError> {
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|it| format!("{it:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.chars().map(|it| it.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+    Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}

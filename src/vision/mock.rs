@@ -1,1 +1,78 @@
-//! To be written.
+//! No model at all, chosen by `ANTHROPIC_MOCK_MODE=true`: says so, and claims nothing.
+//!
+//! The capture check runs for every model, so what the camera got wrong is told here too.
+
+use super::{Answer, Look, VisionClient, VisionError};
+use crate::analysis::{
+    Certainty, ContentFlag, Medium, ObservedStroke, PublishedAnalysis, Quality, Segment, SwimmerCount, Usage, View,
+    Visible,
+};
+use crate::review::{Agreement, ModelAnalysis, ModelCapture, ModelNotesAnswer, ModelStroke};
+use crate::upstream::UpstreamError;
+use async_trait::async_trait;
+
+/// What every summary says.
+const NO_COACHING: &str = "No coaching was done: this service runs without a model, so nobody looked at the technique. \
+    The frames were checked for what a camera gets wrong; see the warnings and the filming advice.";
+
+/// Looks at nothing.
+#[derive(Debug, Default)]
+pub struct MockVision;
+
+impl MockVision {
+    /// There is nothing to set.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+#[async_trait]
+impl VisionClient for MockVision {
+    async fn look(&self, look: &Look) -> Result<Answer<ModelAnalysis>, VisionError> {
+        let value = ModelAnalysis {
+            capture: ModelCapture {
+                view: look.view.unwrap_or(View::Unknown),
+                medium: Medium::Unknown,
+                segment: Segment::Unknown,
+                swimmer_visible: Visible::Partly,
+                swimmer_count: SwimmerCount::One,
+                quality: Quality::Usable,
+            },
+            stroke: ModelStroke {
+                observed: ObservedStroke::Unknown,
+                certainty: Certainty::Low,
+                agrees_with_declared: Agreement::NotDeclared,
+            },
+            elements: Vec::new(),
+            findings: Vec::new(),
+            cycles: Vec::new(),
+            summary: NO_COACHING.to_owned(),
+            primary_focus: -1,
+            cannot_tell: vec!["technique: no model looked at the frames".to_owned()],
+            filming_advice: Vec::new(),
+            content_flag: ContentFlag::None,
+        };
+        Ok(Answer { value, usage: Usage::default() })
+    }
+
+    async fn answer_notes(
+        &self,
+        _notes: &str,
+        _analysis: &PublishedAnalysis,
+    ) -> Result<Answer<ModelNotesAnswer>, VisionError> {
+        let text = "Your notes were kept, but this service runs without a model, so nobody answers them.".to_owned();
+        Ok(Answer { value: ModelNotesAnswer { text, frames: Vec::new() }, usage: Usage::default() })
+    }
+
+    fn model(&self) -> &'static str {
+        "mock"
+    }
+
+    fn prompt_version(&self) -> &'static str {
+        "none"
+    }
+
+    async fn check(&self) -> Result<(), UpstreamError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,272 @@
+//! The verbs: what happens, in order, when somebody uploads, analyzes, reads or deletes.
+//!
+//! # What must stay true
+//! - The record is the commit point: written after the frames, deleted after the frames.
+//! - Every method takes the owner in whose name it acts; what is another's does not exist.
+//! - What was begun and must not be left half-done (a commit, an undo, a paid analysis) outlives the
+//!   connection that asked for it.
+
+mod analysis;
+mod upload;
+
+pub use upload::{FrameEntry, Upload, UploadDetails, UploadError};
+
+use crate::capture::UndecodableFrame;
+use crate::catalog::Catalog;
+use crate::config::{JobLimits, UploadLimits};
+use crate::jobs::Jobs;
+use crate::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use crate::session::{
+    Analysis, AnalysisId, AnalysisStatus, Failure, FrameNumber, Owner, SessionId, Stroke,
+};
+use crate::storage::{DeletedFrames, StorageClient};
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::vision::VisionClient;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+/// What everything is done with: the three seams, the catalogue, and the limits.
+#[derive(Debug, Clone)]
+pub struct Coach {
+    storage: Arc<dyn StorageClient>,
+    sessions: Arc<dyn SessionStore>,
+    vision: Arc<dyn VisionClient>,
+    catalog: Arc<Catalog>,
+    uploads: UploadLimits,
+    stale_after: Duration,
+    jobs: Jobs,
+    /// Bounds how many threads decode pixels at one time, and with them the memory that pixels take.
+    pixels: Arc<Semaphore>,
+}
+
+/// What the service does not do, told so that the caller knows what to do instead.
+#[derive(Debug, Error)]
+pub enum CoachError {
+    /// There is no such session, or it is another's.
+    #[error("there is no session {0}")]
+    NoSuchSession(SessionId),
+    /// A session without frames cannot be analyzed.
+    #[error("session {0} has no frames to look at; upload some first")]
+    NoFrames(SessionId),
+    /// All places for analyses are taken.
+    #[error("too many analyses are waiting; try again in a minute")]
+    Busy,
+    /// An upload was refused.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// Something remote failed.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Work in the background broke off.
+    #[error("a task broke off")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// What an analysis may be told beyond what the upload said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AnalysisRequest {
+    /// Counts instead of the session's stroke.
+    pub stroke_type: Option<Stroke>,
+    /// Counts instead of the session's notes.
+    pub user_notes: Option<String>,
+}
+
+/// How much a deletion removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deleted {
+    /// From storage.
+    pub frames: DeletedFrames,
+    /// From the records.
+    pub records: u64,
+}
+
+impl Coach {
+    /// Puts the parts together. Nothing is asked of them yet.
+    pub fn new(
+        storage: Arc<dyn StorageClient>,
+        sessions: Arc<dyn SessionStore>,
+        vision: Arc<dyn VisionClient>,
+        catalog: Arc<Catalog>,
+        uploads: UploadLimits,
+        jobs: JobLimits,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            storage,
+            sessions,
+            vision,
+            catalog,
+            uploads,
+            stale_after: jobs.stale_after,
+            jobs: Jobs::new(jobs.max_running, jobs.max_waiting),
+            pixels: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    /// Begins an upload: frames are stored as they come, and count once they are committed.
+    pub fn start_session(&self, owner: &Owner) -> Upload {
+        Upload::begin(self.clone(), owner.clone())
+    }
+
+    /// Has the frames of a session looked at, in the background. One analysis of a session runs at a time:
+    /// while one does, this returns it and starts nothing.
+    pub async fn analyze(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+        request: AnalysisRequest,
+    ) -> Result<Analysis, CoachError> {
+        let record = self.session(owner, id).await?;
+        if record.session.frames.is_empty() {
+            return Err(CoachError::NoFrames(id));
+        }
+        let place = self.jobs.place().ok_or(CoachError::Busy)?;
+        let now = now();
+        let analysis = Analysis {
+            id: AnalysisId::new(),
+            session_id: id,
+            requested_at: now,
+            updated_at: now,
+            stroke_type: request.stroke_type.unwrap_or(record.session.stroke_type),
+            user_notes: request.user_notes.or_else(|| record.session.user_notes.clone()),
+            status: AnalysisStatus::Processing,
+            failure: None,
+            result: None,
+            usage: crate::analysis::Usage::default(),
+        };
+
+        // The record and the job must not be parted by a client that hangs up between them.
+        let coach = self.clone();
+        let started = self.jobs.finish(async move {
+            let started = coach.sessions.start_analysis(&analysis, coach.stale_before()).await?;
+            if started == StartedAnalysis::Started {
+                coach.run_analysis(place, record.session, analysis.clone());
+            }
+            Ok::<_, UpstreamError>((started, analysis))
+        });
+        match started.await?? {
+            (StartedAnalysis::Started, analysis) => Ok(analysis),
+            (StartedAnalysis::AlreadyRunning(running), _) => Ok(*running),
+            (StartedAnalysis::NoSession, _) => Err(CoachError::NoSuchSession(id)),
+        }
+    }
+
+    /// A session with everything known about it.
+    pub async fn session(&self, owner: &Owner, id: SessionId) -> Result<SessionRecord, CoachError> {
+        let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
+        Ok(self.with_interrupted(record))
+    }
+
+    /// Up to `limit` sessions, newest first, all older than `before`.
+    pub async fn list_sessions(
+        &self,
+        owner: &Owner,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, CoachError> {
+        let records = self.sessions.list_sessions(owner, before, limit).await?;
+        Ok(records.into_iter().map(|it| self.with_interrupted(it)).collect())
+    }
+
+    /// Removes a session: what runs about it, its frames, then its record, so that a deletion that failed
+    /// half-way can be repeated.
+    pub async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<Deleted, CoachError> {
+        self.session(owner, id).await?;
+        self.jobs.cancel(id);
+        let frames = self.storage.delete_frames(id).await?;
+        let records = self.sessions.delete_session(owner, id).await?;
+        tracing::info!(session.id = %id, frames = frames.frames, records, "deleted session {id}");
+        Ok(Deleted { frames, records })
+    }
+
+    /// Removes frames that no record knows: what uploads left behind that could not be undone. Younger ones
+    /// than `older_than` are left alone, since their upload may be under way. With `dry_run` they are only
+    /// named. Returns the sessions whose frames were (or would be) removed.
+    pub async fn sweep_orphans(&self, older_than: Duration, dry_run: bool) -> Result<Vec<SessionId>, UpstreamError> {
+        let horizon = now() - TimeDelta::from_std(older_than).unwrap_or(TimeDelta::MAX);
+        let mut swept = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.storage.list_sessions(after).await?;
+            let Some(last) = page.last().copied() else { return Ok(swept) };
+            after = Some(last);
+            let known = self.sessions.existing_sessions(&page).await?;
+            let is_old = |it: &SessionId| it.created_at().is_none_or(|at| at < horizon);
+            for orphan in page.into_iter().filter(|it| is_old(it) && !known.contains(it)) {
+                if !dry_run {
+                    self.storage.delete_frames(orphan).await?;
+                }
+                swept.push(orphan);
+            }
+        }
+    }
+
+    /// Ends everything that runs in the background, see [`Jobs::shut_down`].
+    pub async fn shut_down(&self, limit: Duration) -> bool {
+        self.jobs.shut_down(limit).await
+    }
+
+    /// The limits on uploads.
+    pub fn upload_limits(&self) -> &UploadLimits {
+        &self.uploads
+    }
+
+    /// What looks at frames: the model's id, or `mock`.
+    pub fn model(&self) -> &str {
+        self.vision.model()
+    }
+
+    /// Asks storage, records and the model whether they can do their part; each has `patience` to answer.
+    pub async fn check(&self, patience: Duration) -> [(&'static str, Result<(), UpstreamError>); 3] {
+        let (storage, records, model) = tokio::join!(
+            within(patience, Service::Storage, self.storage.check()),
+            within(patience, Service::Records, self.sessions.check()),
+            within(patience, Service::Model, self.vision.check()),
+        );
+        [("storage", storage), ("records", records), ("model", model)]
+    }
+
+    /// Shows analyses whose process went away as what they are.
+    fn with_interrupted(&self, mut record: SessionRecord) -> SessionRecord {
+        let stale_before = self.stale_before();
+        for analysis in &mut record.analyses {
+            if analysis.status == AnalysisStatus::Processing && analysis.updated_at < stale_before {
+                analysis.status = AnalysisStatus::Failed;
+                analysis.failure = Some(interrupted());
+            }
+        }
+        record
+    }
+
+    fn stale_before(&self) -> DateTime<Utc> {
+        now() - TimeDelta::from_std(self.stale_after).unwrap_or(TimeDelta::MAX)
+    }
+}
+
+/// The failure of an analysis whose process went away.
+fn interrupted() -> Failure {
+    Failure {
+        code: "interrupted".to_owned(),
+        detail: "The service was stopped while it looked at the frames. They are safe: start the analysis again."
+            .to_owned(),
+        can_resume: true,
+    }
+}
+
+async fn within(
+    patience: Duration,
+    service: Service,
+    check: impl Future<Output = Result<(), UpstreamError>>,
+) -> Result<(), UpstreamError> {
+    tokio::time::timeout(patience, check).await.unwrap_or_else(|silent| {
+        Err(UpstreamError::new(service, "check", UpstreamErrorKind::Timeout, silent))
+    })
+}
+
+/// Now, as precisely as records keep it.
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(3)
+}

@@ -1,0 +1,345 @@
+//! An upload: frames are stored while later ones still arrive; all of them count or none.
+
+use super::{Coach, CoachError, now};
+use crate::analysis::View;
+use crate::jpeg::{self, Admitted, Jpeg, JpegError, JpegLimits};
+use crate::session::{Frame, FrameNumber, Owner, Session, SessionId, Stroke};
+use crate::storage::{FrameMetadata, FramePath, StoredFrame};
+use crate::upstream::UpstreamError;
+use bytes::Bytes;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+/// Frames of one upload that are on their way to storage at one time.
+const FRAMES_IN_FLIGHT: usize = 8;
+
+/// An upload under way. Dropped before it is committed, it removes what it stored.
+#[derive(Debug)]
+pub struct Upload {
+    /// Taken by `commit` and `abort`; what is left at the drop is undone in the background.
+    open: Option<OpenUpload>,
+}
+
+#[derive(Debug)]
+struct OpenUpload {
+    coach: Coach,
+    owner: Owner,
+    session: SessionId,
+    received: u16,
+    /// Whether the record was tried to be written, so that it may exist.
+    record_tried: bool,
+    /// Digests that the manifest announces, by frame.
+    announced: BTreeMap<FrameNumber, FrameEntry>,
+    stored: Vec<(StoredFrame, FrameMetadata)>,
+    storing: JoinSet<Result<(StoredFrame, FrameMetadata), CoachError>>,
+}
+
+/// What an upload says beside its frames.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UploadDetails {
+    /// The declared stroke.
+    pub stroke_type: Stroke,
+    /// What the swimmer asks or says.
+    pub user_notes: Option<String>,
+    /// A name for the session.
+    pub title: Option<String>,
+    /// The declared view.
+    pub view: Option<View>,
+}
+
+/// What the manifest says about one frame.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameEntry {
+    /// Which frame, counted from 1 in the order of the parts.
+    pub number: FrameNumber,
+    /// Its time in the clip, in milliseconds.
+    #[serde(default)]
+    pub timestamp_ms: Option<u64>,
+    /// SHA-256 of its part, in hex.
+    #[serde(default)]
+    pub sha256: Option<String>,
+}
+
+/// Why an upload is refused.
+#[derive(Debug, Error)]
+pub enum UploadError {
+    /// A frame is no picture that we take.
+    #[error("frame {number}: {source}")]
+    Frame {
+        /// Which frame, from 1.
+        number: u16,
+        /// What is wrong with it.
+        #[source]
+        source: JpegError,
+    },
+    /// A frame has too many bytes.
+    #[error("frame {number}: it has more than {max_bytes} bytes; make it smaller, 1280 pixels on the longer side are plenty")]
+    FrameTooLarge {
+        /// Which frame, from 1.
+        number: u16,
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// A frame's bytes are not those that the manifest announces.
+    #[error("frame {number}: its SHA-256 is not the one in the manifest; it changed on the way, send it again")]
+    DigestMismatch {
+        /// Which frame, from 1.
+        number: u16,
+    },
+    /// There is nothing to look at.
+    #[error("the upload has no frames; send at least one JPEG as a part named frames")]
+    NoFrames,
+    /// There are more frames than one upload may have.
+    #[error("the upload has more than {max} frames; send fewer, one or two stroke cycles are best")]
+    TooManyFrames {
+        /// The limit.
+        max: u16,
+    },
+    /// The manifest does not fit the frames.
+    #[error("manifest: {0}")]
+    Manifest(String),
+}
+
+impl Upload {
+    pub(super) fn begin(coach: Coach, owner: Owner) -> Self {
+        let open = OpenUpload {
+            coach,
+            owner,
+            session: SessionId::new(),
+            received: 0,
+            record_tried: false,
+            announced: BTreeMap::new(),
+            stored: Vec::new(),
+            storing: JoinSet::new(),
+        };
+        Self { open: Some(open) }
+    }
+
+    /// How many frames came so far.
+    pub fn received(&self) -> u16 {
+        self.open.as_ref().map_or(0, |it| it.received)
+    }
+
+    /// Takes the manifest. Where it announces digests it must come before the frames.
+    pub fn add_manifest(&mut self, entries: Vec<FrameEntry>) -> Result<(), CoachError> {
+        match &mut self.open {
+            Some(open) => open.add_manifest(entries),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the next frame: checks it, and starts to store it. Waits while too many are on their way.
+    pub async fn add_frame(&mut self, bytes: Bytes) -> Result<(), CoachError> {
+        match &mut self.open {
+            Some(open) => open.add_frame(bytes).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until every frame is stored, then writes the record. From here on the caller may go away: the
+    /// session is written whole, or nothing of it is left.
+    pub async fn commit(mut self, details: UploadDetails) -> Result<Session, CoachError> {
+        let Some(mut open) = self.open.take() else { return Err(UploadError::NoFrames.into()) };
+        let jobs = open.coach.jobs.clone();
+        let committed = jobs.finish(async move {
+            let committed = open.commit(details).await;
+            if committed.is_err() {
+                open.undo().await;
+            }
+            committed
+        });
+        committed.await?
+    }
+
+    /// Removes what was stored, and returns when that is done or was tried.
+    pub async fn abort(mut self) {
+        let Some(mut open) = self.open.take() else { return };
+        let jobs = open.coach.jobs.clone();
+        // A task, so that it is finished even when the caller goes away meanwhile.
+        let undone = jobs.finish(async move { open.undo().await });
+        if let Err(error) = undone.await {
+            tracing::error!(%error, "undoing an upload broke off");
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            let jobs = open.coach.jobs.clone();
+            jobs.finish(async move { open.undo().await });
+        }
+    }
+}
+
+impl OpenUpload {
+    fn add_manifest(&mut self, entries: Vec<FrameEntry>) -> Result<(), CoachError> {
+        let refuse = |problem: String| Err(UploadError::Manifest(problem).into());
+        if !self.announced.is_empty() {
+            return refuse("there is more than one; send one".to_owned());
+        }
+        for entry in entries {
+            let number = entry.number;
+            let hex = |it: &String| it.len() == 64 && it.bytes().all(|it| it.is_ascii_hexdigit());
+            if entry.sha256.as_ref().is_some_and(|it| !hex(it)) {
+                return refuse(format!("sha256 of frame {number} is not 64 hexadecimal digits"));
+            }
+            if entry.sha256.is_some() && 0 < self.received {
+                return refuse("it announces SHA-256 digests, so it must come before the frames".to_owned());
+            }
+            if self.announced.insert(number, entry).is_some() {
+                return refuse(format!("frame {number} is there twice"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_frame(&mut self, bytes: Bytes) -> Result<(), CoachError> {
+        let limits = self.coach.uploads;
+        if limits.max_frames <= self.received {
+            return Err(UploadError::TooManyFrames { max: limits.max_frames }.into());
+        }
+        self.received += 1;
+        let count = self.received;
+        let Some(number) = FrameNumber::new(count.into()) else {
+            return Err(UploadError::TooManyFrames { max: FrameNumber::LAST.get() }.into());
+        };
+        if let Some(announced) = self.announced.get(&number).and_then(|it| it.sha256.as_ref())
+            && !announced.eq_ignore_ascii_case(&hex_sha256(&bytes))
+        {
+            return Err(UploadError::DigestMismatch { number: count }.into());
+        }
+        let admitted = jpeg::admit(bytes, &JpegLimits::default())
+            .map_err(|source| UploadError::Frame { number: count, source })?;
+
+        while FRAMES_IN_FLIGHT <= self.storing.len() {
+            self.one_stored().await?;
+        }
+        let path = FramePath::new(self.session, number);
+        self.storing.spawn(store(self.coach.clone(), path, admitted));
+        Ok(())
+    }
+
+    /// Waits for one of the frames on their way.
+    async fn one_stored(&mut self) -> Result<(), CoachError> {
+        if let Some(stored) = self.storing.join_next().await {
+            self.stored.push(stored??);
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, details: UploadDetails) -> Result<Session, CoachError> {
+        if self.received == 0 {
+            return Err(UploadError::NoFrames.into());
+        }
+        if let Some(number) = self.announced.keys().find(|it| self.received < it.get()) {
+            let problem = format!("frame {number} is in it, but only {} frames came", self.received);
+            return Err(UploadError::Manifest(problem).into());
+        }
+        while !self.storing.is_empty() {
+            self.one_stored().await?;
+        }
+        let session = Session {
+            id: self.session,
+            owner: self.owner.clone(),
+            created_at: now(),
+            stroke_type: details.stroke_type,
+            user_notes: details.user_notes,
+            title: details.title,
+            view: details.view,
+            frames: self.frames(),
+        };
+        self.record_tried = true;
+        self.coach.sessions.create_session(&session).await?;
+        Ok(session)
+    }
+
+    fn frames(&self) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = self
+            .stored
+            .iter()
+            .map(|(stored, metadata)| Frame {
+                number: stored.path.number,
+                size_bytes: stored.size_bytes,
+                width: metadata.width,
+                height: metadata.height,
+                timestamp_ms: self.announced.get(&stored.path.number).and_then(|it| it.timestamp_ms),
+                etag: stored.etag.clone(),
+            })
+            .collect();
+        frames.sort_unstable_by_key(|it| it.number);
+        frames
+    }
+
+    /// Leaves nothing behind, or says in the log what it left for the sweep.
+    async fn undo(&mut self) {
+        let session = self.session;
+        // A frame still on its way would arrive after the deletion, so all of them are awaited.
+        while let Some(stored) = self.storing.join_next().await {
+            drop(stored);
+        }
+        if self.received == 0 {
+            return;
+        }
+        // The record goes first: an insert that failed may have happened, and a record without frames
+        // would promise what is gone.
+        let undone: Result<(), UpstreamError> = async {
+            if self.record_tried {
+                self.coach.sessions.delete_session(&self.owner, session).await?;
+            }
+            self.coach.storage.delete_frames(session).await?;
+            Ok(())
+        }
+        .await;
+        if let Err(error) = undone {
+            tracing::warn!(
+                session.id = %session, %error, cause = %error.source,
+                "left parts of the failed upload {session} behind; `swimcoach sweep` removes them",
+            );
+        }
+    }
+}
+
+/// Makes a frame upright and stores it.
+async fn store(
+    coach: Coach,
+    path: FramePath,
+    admitted: Admitted,
+) -> Result<(StoredFrame, FrameMetadata), CoachError> {
+    let jpeg = match admitted {
+        Admitted::Ready(jpeg) => jpeg,
+        Admitted::Turned(turned) => {
+            let upright: Result<Jpeg, JpegError> = coach.with_pixels(move || turned.upright()).await?;
+            upright.map_err(|source| UploadError::Frame { number: path.number.get(), source })?
+        }
+    };
+    let metadata = FrameMetadata { width: jpeg.width, height: jpeg.height };
+    let stored = coach.storage.upload_frame(&path, jpeg.bytes, &metadata).await?;
+    Ok((stored, metadata))
+}
+
+impl Coach {
+    /// Runs work on pixels on a thread of its own, a few at a time.
+    pub(super) async fn with_pixels<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CoachError> {
+        // The semaphore is never closed; were it, the work would run without its bound.
+        let permit = Arc::clone(&self.pixels).acquire_owned().await.ok();
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(permit);
+            done
+        });
+        Ok(done.await?)
+    }
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|it| format!("{it:02x}")).collect()
+}

@@ -1,0 +1,116 @@
+//! `swimcoach doctor`: asks each dependency to do its part for real and says in words what is wrong with
+//! which setting.
+
+use crate::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
+use crate::run::Parts;
+use crate::session::{FrameNumber, SessionId};
+use crate::storage::{FrameMetadata, FramePath, StorageClient};
+use crate::telemetry;
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use bytes::Bytes;
+use std::io::{self, Write};
+
+/// What the probe object holds; it is removed again.
+const PROBE: &[u8] = b"swimcoach doctor";
+
+/// Checks every dependency and writes a line or more for each; returns whether all are well.
+pub async fn examine(settings: &Settings, parts: &Parts, out: &mut (impl Write + Send)) -> io::Result<bool> {
+    let mut all_well = true;
+    writeln!(out, "storage: {}", storage_in_words(settings))?;
+    all_well &= report(out, "put, get, list and delete of a probe object", probe_storage(&*parts.storage).await)?;
+    writeln!(out, "records: {}", records_in_words(settings))?;
+    all_well &= report(out, "a record written and removed", parts.sessions.probe().await)?;
+    writeln!(out, "model: {}", model_in_words(settings))?;
+    all_well &= report(out, "the model looked up", parts.vision.check().await)?;
+    Ok(all_well)
+}
+
+async fn probe_storage(storage: &dyn StorageClient) -> Result<(), UpstreamError> {
+    storage.check().await?;
+    let session = SessionId::new();
+    let path = FramePath::new(session, FrameNumber::FIRST);
+    let metadata = FrameMetadata { width: 1, height: 1 };
+    let wrong = |operation, what: &str| {
+        Err(UpstreamError::new(Service::Storage, operation, UpstreamErrorKind::InvalidResponse, what))
+    };
+
+    storage.upload_frame(&path, Bytes::from_static(PROBE), &metadata).await?;
+    let read = storage.download_frame(&path).await?;
+    let listed = storage.list_frames(session).await?;
+    let deleted = storage.delete_frames(session).await?;
+    if read.as_deref() != Some(PROBE) {
+        return wrong("GetObject", "other bytes came back than were stored");
+    }
+    if listed.len() != 1 || deleted.frames != 1 {
+        return wrong("ListObjectsV2", "the object that was stored is not listed");
+    }
+    Ok(())
+}
+
+fn report(out: &mut impl Write, what: &str, result: Result<(), UpstreamError>) -> io::Result<bool> {
+    match result {
+        Ok(()) => {
+            writeln!(out, "  ok: {what}")?;
+            Ok(true)
+        }
+        Err(error) => {
+            writeln!(out, "  FAILED: {}", telemetry::chain(&error))?;
+            writeln!(out, "  {}", advice(error.service, error.kind))?;
+            Ok(false)
+        }
+    }
+}
+
+fn storage_in_words(settings: &Settings) -> String {
+    match &settings.storage {
+        StorageSettings::Mock => "in memory (R2_MOCK_MODE=true)".to_owned(),
+        StorageSettings::R2(r2) => format!("bucket {} at {}", r2.bucket, r2.endpoint),
+    }
+}
+
+fn records_in_words(settings: &Settings) -> String {
+    match &settings.records {
+        RecordSettings::InMemory => "in memory".to_owned(),
+        RecordSettings::File(path) => format!("file {}", path.display()),
+    }
+}
+
+fn model_in_words(settings: &Settings) -> String {
+    match &settings.model {
+        ModelSettings::Mock => "none (ANTHROPIC_MOCK_MODE=true)".to_owned(),
+        ModelSettings::Claude(claude) => format!("{} at {}", claude.model, claude.base_url),
+    }
+}
+
+/// Which setting to mend.
+fn advice(service: Service, kind: UpstreamErrorKind) -> &'static str {
+    use UpstreamErrorKind as K;
+    match (service, kind) {
+        (Service::Storage, K::Unauthorized) => {
+            "R2_ACCESS_KEY_ID or R2_SECRET_ACCESS_KEY is wrong, or the token may not read and write objects of \
+             R2_BUCKET_NAME"
+        }
+        (Service::Storage, K::NotFound) => {
+            "R2_BUCKET_NAME names no bucket of this account; a bucket of a jurisdiction needs that jurisdiction's \
+             R2_ENDPOINT"
+        }
+        (Service::Storage, K::Unavailable | K::Timeout) => {
+            "R2_ENDPOINT (or R2_ACCOUNT_ID) cannot be reached from here, or is down"
+        }
+        (Service::Storage, K::Rejected | K::InvalidResponse) => "R2_ENDPOINT does not speak S3 as R2 does",
+        (Service::Records, K::Unavailable | K::Timeout) => "the file of DATABASE_URL is locked by another process",
+        (Service::Records, K::Exhausted) => "the disk of DATABASE_URL is full",
+        (Service::Records, K::Unauthorized | K::NotFound | K::Rejected | K::InvalidResponse) => {
+            "DATABASE_URL names no database that can be opened and written; its folder must exist"
+        }
+        (Service::Model, K::Unauthorized) => "ANTHROPIC_API_KEY is wrong, or may not use ANTHROPIC_MODEL",
+        (Service::Model, K::NotFound) => "ANTHROPIC_MODEL names no model, or one that was retired",
+        (Service::Model, K::Unavailable | K::Timeout) => "ANTHROPIC_BASE_URL cannot be reached from here, or is down",
+        (Service::Model, K::Exhausted) => "the credit or spending limit behind ANTHROPIC_API_KEY is used up",
+        (Service::Model, K::Rejected | K::InvalidResponse) => {
+            "ANTHROPIC_BASE_URL does not speak the Claude Messages API"
+        }
+        (Service::Storage, K::Exhausted) => "the storage's quota is used up",
+        (_, K::RateLimited { .. }) => "it answers, but asks to slow down; try again later",
+    }
+}

@@ -1,0 +1,73 @@
+//! HTTP: the one table of routes, the state that handlers share, and the order of the layers.
+//!
+//! Any behavior is two hops from its path: the line here, the handler in `http/<resource>.rs`, and from
+//! there a method of [`Coach`].
+
+mod analysis;
+mod auth;
+mod docs;
+mod error;
+mod extract;
+mod health;
+mod layers;
+mod mock_storage;
+mod sessions;
+mod upload;
+
+pub use docs::openapi;
+pub use health::Readiness;
+pub use upload::UploadGate;
+
+use crate::coach::Coach;
+use crate::config::AllowedOrigin;
+use crate::storage::mock::MockStorageClient;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// What every handler can reach.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// The verbs.
+    pub coach: Coach,
+    /// Bounds the memory of uploads under way.
+    pub uploads: UploadGate,
+    /// Whether the service should be sent requests.
+    pub readiness: Arc<Readiness>,
+    /// The in-memory storage where it is the one in use, so that its presigned URLs can be served.
+    pub mock_storage: Option<Arc<MockStorageClient>>,
+}
+
+/// The whole face of the service.
+pub fn router(state: AppState, origins: &[AllowedOrigin]) -> Router {
+    let max_request_bytes = usize::try_from(state.coach.upload_limits().max_request_bytes).unwrap_or(usize::MAX);
+    let mut table = Router::new()
+        // What the front end calls.
+        .route("/api/v1/analysis/upload", post(analysis::upload))
+        .route("/api/v1/analysis/{id}/analyze", post(analysis::analyze))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/sessions/", get(sessions::list))
+        .route("/api/v1/sessions/{id}", get(sessions::show).delete(sessions::delete))
+        // What operators and load balancers call.
+        .route("/health", get(health::live))
+        .route("/health/ready", get(health::ready));
+    if state.mock_storage.is_some() {
+        // What presigned URLs of the in-memory storage point at.
+        table = table.route("/_mock/storage/{*key}", get(mock_storage::download).put(mock_storage::upload));
+    }
+    table
+        .with_state(state)
+        // What developers open: /docs and /openapi.json.
+        .merge(docs::pages())
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        // The first layer is the innermost: a panic is caught, becomes a problem, is given its id, is logged,
+        // and reaches pages of other origins too.
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(DefaultBodyLimit::max(max_request_bytes))
+        .layer(middleware::from_fn(layers::observe))
+        .layer(layers::cors(origins))
+}

@@ -1,0 +1,174 @@
+//! Reading a multipart upload part by part, within bounds of memory and time.
+
+use super::error::ApiError;
+use crate::analysis::View;
+use crate::coach::{CoachError, FrameEntry, Upload, UploadDetails, UploadError};
+use crate::config::UploadLimits;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::de::{Deserialize, IntoDeserializer};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long the next bytes of a body may be awaited.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long the rest of a refused body is read, so that the client gets to read the answer.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Longest text of `user_notes`, in characters.
+pub(super) const MAX_NOTES: usize = 2000;
+/// Longest text of `title`, in characters.
+const MAX_TITLE: usize = 200;
+/// Longest of any text part, in bytes.
+const MAX_TEXT_BYTES: usize = 256 * 1024;
+
+/// Bounds the bytes of all uploads under way. Each takes its whole announced length, at the door, so that
+/// none has to stop half-way for want of memory.
+#[derive(Debug, Clone)]
+pub struct UploadGate {
+    kib: Arc<Semaphore>,
+    max_request_bytes: u64,
+}
+
+impl UploadGate {
+    /// A gate with room for `limits.memory_bytes`.
+    pub fn new(limits: &UploadLimits) -> Self {
+        let kib = usize::try_from(limits.memory_bytes.div_ceil(1024)).unwrap_or(usize::MAX);
+        Self {
+            kib: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
+            max_request_bytes: limits.max_request_bytes,
+        }
+    }
+
+    /// Takes room for a request; one that does not announce its length takes the most that it may have.
+    pub(super) fn enter(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, ApiError> {
+        let announced = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+        let bytes = announced.unwrap_or(self.max_request_bytes);
+        if self.max_request_bytes < bytes {
+            return Err(ApiError::RequestTooLarge { max_bytes: self.max_request_bytes });
+        }
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        Arc::clone(&self.kib).try_acquire_many_owned(kib).map_err(|_full| ApiError::TooManyUploads)
+    }
+}
+
+/// Reads a whole upload: every frame is handed on as soon as its part is complete. On a refusal, what was
+/// stored is removed and the rest of the body is read away before the answer goes out.
+pub(super) async fn receive(
+    upload: &mut Upload,
+    request: Request,
+    limits: &UploadLimits,
+) -> Result<UploadDetails, ApiError> {
+    let Ok(mut parts) = Multipart::from_request(request, &()).await else { return Err(ApiError::NotMultipart) };
+    let received = read_parts(upload, &mut parts, limits).await;
+    if received.is_err() {
+        // A client that is still sending when the connection closes may never see the answer. How the
+        // draining ends makes no difference.
+        let _drained = tokio::time::timeout(DRAIN, drain(&mut parts)).await;
+    }
+    received
+}
+
+async fn read_parts(
+    upload: &mut Upload,
+    parts: &mut Multipart,
+    limits: &UploadLimits,
+) -> Result<UploadDetails, ApiError> {
+    let mut details = UploadDetails::default();
+    while let Some(field) = within_idle(parts.next_field(), limits).await? {
+        match field.name().unwrap_or_default() {
+            "frames" => {
+                let bytes = read_frame(field, upload.received() + 1, limits).await?;
+                upload.add_frame(bytes).await?;
+            }
+            "manifest" => upload.add_manifest(parse_manifest(&read_text(field, limits).await?)?)?,
+            "stroke_type" => {
+                let text = read_text(field, limits).await?;
+                details.stroke_type = text.parse().map_err(|detail| invalid("/stroke_type", detail))?;
+            }
+            "view" => details.view = Some(parse_view(&read_text(field, limits).await?)?),
+            "user_notes" => {
+                details.user_notes = bounded(read_text(field, limits).await?, MAX_NOTES, "/user_notes")?;
+            }
+            "title" => details.title = bounded(read_text(field, limits).await?, MAX_TITLE, "/title")?,
+            _ => return Err(unknown_part(&field)),
+        }
+    }
+    Ok(details)
+}
+
+/// The bytes of one frame. They are kept as they came until the part is complete and joined once, so that
+/// no byte is copied twice.
+async fn read_frame(mut field: Field<'_>, number: u16, limits: &UploadLimits) -> Result<Bytes, ApiError> {
+    let max_bytes = limits.max_frame_bytes;
+    let mut frame = BytesMut::new();
+    while let Some(chunk) = within_idle(field.chunk(), limits).await? {
+        if max_bytes < (frame.len() + chunk.len()) as u64 {
+            return Err(CoachError::from(UploadError::FrameTooLarge { number, max_bytes }).into());
+        }
+        frame.extend_from_slice(&chunk);
+    }
+    Ok(frame.freeze())
+}
+
+async fn read_text(mut field: Field<'_>, limits: &UploadLimits) -> Result<String, ApiError> {
+    let name = field.name().unwrap_or_default().to_owned();
+    let mut text = Vec::new();
+    while let Some(chunk) = within_idle(field.chunk(), limits).await? {
+        if MAX_TEXT_BYTES < text.len() + chunk.len() {
+            return Err(invalid("/", format!("{name} has more than {MAX_TEXT_BYTES} bytes")));
+        }
+        text.extend_from_slice(&chunk);
+    }
+    String::from_utf8(text).map_err(|_not_utf8| invalid("/", format!("{name} is not UTF-8")))
+}
+
+async fn drain(parts: &mut Multipart) -> Result<(), MultipartError> {
+    while let Some(mut field) = parts.next_field().await? {
+        while field.chunk().await?.is_some() {}
+    }
+    Ok(())
+}
+
+async fn within_idle<T>(
+    next: impl Future<Output = Result<T, MultipartError>>,
+    limits: &UploadLimits,
+) -> Result<T, ApiError> {
+    let Ok(next) = tokio::time::timeout(IDLE, next).await else { return Err(ApiError::SlowBody(IDLE)) };
+    next.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::RequestTooLarge { max_bytes: limits.max_request_bytes },
+        _ => ApiError::MalformedMultipart(error.body_text()),
+    })
+}
+
+fn parse_manifest(text: &str) -> Result<Vec<FrameEntry>, ApiError> {
+    serde_json::from_str(text).map_err(|error| invalid("/manifest", format!("manifest: {error}")))
+}
+
+fn parse_view(text: &str) -> Result<View, ApiError> {
+    let view: StrDeserializer<'_, ValueError> = text.into_deserializer();
+    View::deserialize(view).map_err(|error| invalid("/view", format!("view: {error}")))
+}
+
+/// A text without surrounding space; `None` when nothing is left.
+pub(super) fn bounded(text: String, max: usize, pointer: &'static str) -> Result<Option<String>, ApiError> {
+    if max < text.chars().count() {
+        let name = pointer.trim_start_matches('/');
+        return Err(invalid(pointer, format!("{name} has more than {max} characters; make it shorter")));
+    }
+    let text = text.trim();
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+fn unknown_part(field: &Field<'_>) -> ApiError {
+    let name: String = field.name().unwrap_or_default().chars().take(40).collect();
+    let known = "frames, stroke_type, user_notes, manifest, view and title";
+    invalid("/", format!("there is no part named {name:?}; the parts are {known}"))
+}
+
+pub(super) fn invalid(pointer: &'static str, detail: String) -> ApiError {
+    ApiError::InvalidParameter { pointer, detail }
+}

@@ -1,0 +1,169 @@
+//! From settings to a running service: builds the parts, listens, and stops in order.
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::coach::Coach;
+use crate::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
+use crate::http::{self, AppState, Readiness, UploadGate};
+use crate::metadata::SessionStore;
+use crate::metadata::sqlite::SqliteSessionStore;
+use crate::storage::StorageClient;
+use crate::storage::mock::MockStorageClient;
+use crate::storage::r2::R2StorageClient;
+use crate::upstream::UpstreamError;
+use crate::vision::VisionClient;
+use crate::vision::claude::ClaudeVision;
+use crate::vision::mock::MockVision;
+use axum::serve::ListenerExt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// The parts that settings choose.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where frames are kept.
+    pub storage: Arc<dyn StorageClient>,
+    /// The same, where it is the in-memory one.
+    pub mock_storage: Option<Arc<MockStorageClient>>,
+    /// Where records are kept.
+    pub sessions: Arc<dyn SessionStore>,
+    /// What looks at frames.
+    pub vision: Arc<dyn VisionClient>,
+    /// The catalogue.
+    pub catalog: Arc<Catalog>,
+}
+
+/// Why the service does not run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The port is taken, or the address is not one of this machine.
+    #[error("cannot listen on {address}; is HOST an address of this machine and PORT free?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The listener broke.
+    #[error("cannot accept connections any more")]
+    Serve(#[source] std::io::Error),
+    /// The catalogue that was built in is broken.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A part could not be built.
+    #[error(transparent)]
+    Part(#[from] UpstreamError),
+    /// No URL can be made of the address.
+    #[error("PUBLIC_URL is needed: no URL can be made of {0}")]
+    PublicUrl(SocketAddr),
+}
+
+impl Parts {
+    /// Builds what the settings choose; `address` is where the service listens.
+    pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Self, RunError> {
+        let catalog = Arc::new(Catalog::embedded()?);
+        let mut mock_storage = None;
+        let storage: Arc<dyn StorageClient> = match &settings.storage {
+            StorageSettings::Mock => {
+                let url = public_url(settings, address)?;
+                let mock = Arc::new(MockStorageClient::new(url, settings.uploads.mock_storage_bytes));
+                mock_storage = Some(Arc::<MockStorageClient>::clone(&mock));
+                mock
+            }
+            StorageSettings::R2(r2) => Arc::new(R2StorageClient::connect(r2).await),
+        };
+        let sessions: Arc<dyn SessionStore> = match &settings.records {
+            RecordSettings::InMemory => Arc::new(SqliteSessionStore::in_memory()?),
+            RecordSettings::File(path) => Arc::new(SqliteSessionStore::open(path)?),
+        };
+        let vision: Arc<dyn VisionClient> = match &settings.model {
+            ModelSettings::Mock => Arc::new(MockVision::new()),
+            ModelSettings::Claude(claude) => Arc::new(ClaudeVision::new(claude, &catalog)?),
+        };
+        Ok(Self { storage, mock_storage, sessions, vision, catalog })
+    }
+
+    /// The verbs over these parts.
+    pub fn coach(&self, settings: &Settings) -> Coach {
+        Coach::new(
+            Arc::clone(&self.storage),
+            Arc::clone(&self.sessions),
+            Arc::clone(&self.vision),
+            Arc::clone(&self.catalog),
+            settings.uploads,
+            settings.jobs,
+        )
+    }
+}
+
+/// Opens the port that the settings name.
+pub async fn listen(settings: &Settings) -> Result<TcpListener, RunError> {
+    let address = SocketAddr::new(settings.server.host, settings.server.port);
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+}
+
+/// Serves until `stop` is cancelled, then stops in order: readiness fails first, new connections are
+/// refused, running uploads and analyses may go on for `settings.server.shutdown_timeout`, and what still
+/// runs then is recorded as interrupted.
+pub async fn serve(
+    listener: TcpListener,
+    parts: Parts,
+    settings: &Settings,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let coach = parts.coach(settings);
+    let readiness = Arc::new(Readiness::default());
+    let state = AppState {
+        coach: coach.clone(),
+        uploads: UploadGate::new(&settings.uploads),
+        readiness: Arc::clone(&readiness),
+        mock_storage: parts.mock_storage,
+    };
+    let app = http::router(state, &settings.server.cors);
+    // Small answers go out at once; an option that cannot be set costs speed and nothing else.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+
+    let draining = CancellationToken::new();
+    let drained = draining.clone();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move { drained.cancelled().await });
+    let limit = settings.server.shutdown_timeout;
+    tokio::select! {
+        served = server.into_future() => served.map_err(RunError::Serve)?,
+        () = stop_in_order(&stop, &readiness, &draining, settings.server.drain_delay, limit) => {
+            tracing::warn!("connections were still open after {limit:?} and are cut");
+        }
+    }
+    if !coach.shut_down(limit).await {
+        tracing::error!("work in the background did not end; what it was doing may be incomplete");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Returns only when connections did not end by themselves within the limit.
+async fn stop_in_order(
+    stop: &CancellationToken,
+    readiness: &Readiness,
+    draining: &CancellationToken,
+    drain_delay: Duration,
+    limit: Duration,
+) {
+    stop.cancelled().await;
+    tracing::info!("stopping: no longer ready, running requests may finish");
+    readiness.stop();
+    tokio::time::sleep(drain_delay).await;
+    draining.cancel();
+    tokio::time::sleep(limit).await;
+}
+
+fn public_url(settings: &Settings, address: SocketAddr) -> Result<Url, RunError> {
+    match &settings.server.public_url {
+        Some(url) => Ok(url.clone()),
+        None => Url::parse(&format!("http://{address}")).map_err(|_no_url| RunError::PublicUrl(address)),
+    }
+}

@@ -1,0 +1,69 @@
+//! What a failure of the S3 client means to us.
+
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use std::time::Duration;
+
+/// A failure by its HTTP status first, since R2's codes differ from S3's and HEAD has none.
+///
+/// The source names status, code and request id only: R2's messages echo signed requests.
+pub(super) fn failure<E: ProvideErrorMetadata>(
+    operation: &'static str,
+    error: &SdkError<E, HttpResponse>,
+) -> UpstreamError {
+    let failed = |kind, why: String| UpstreamError::new(Service::Storage, operation, kind, why);
+    match error {
+        SdkError::TimeoutError(_) => failed(UpstreamErrorKind::Timeout, "no answer in time".to_owned()),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            failed(UpstreamErrorKind::Timeout, "no connection in time".to_owned())
+        }
+        SdkError::DispatchFailure(failure) => {
+            let why = failure.as_connector_error().map_or_else(|| "no connection".to_owned(), innermost);
+            failed(UpstreamErrorKind::Unavailable, why)
+        }
+        SdkError::ResponseError(response) => {
+            let status = response.raw().status().as_u16();
+            failed(UpstreamErrorKind::Unavailable, format!("status {status} with a body that cannot be read"))
+        }
+        SdkError::ServiceError(refusal) => {
+            let (response, code) = (refusal.raw(), refusal.err().code());
+            failed(kind(response, code), in_words(response, code))
+        }
+        _ => failed(UpstreamErrorKind::Rejected, "the request could not be made".to_owned()),
+    }
+}
+
+fn kind(response: &HttpResponse, code: Option<&str>) -> UpstreamErrorKind {
+    match response.status().as_u16() {
+        // An error inside a 200 is known by its code alone.
+        200 if code == Some("SlowDown") => UpstreamErrorKind::RateLimited { retry_after: None },
+        200 => UpstreamErrorKind::Unavailable,
+        401 | 403 => UpstreamErrorKind::Unauthorized,
+        404 => UpstreamErrorKind::NotFound,
+        429 => UpstreamErrorKind::RateLimited { retry_after: retry_after(response) },
+        // 499 is how R2 calls a client that went away.
+        408 | 499 | 500..=599 => UpstreamErrorKind::Unavailable,
+        // A body that broke off on its way.
+        400 if matches!(code, Some("IncompleteBody" | "ClientDisconnect" | "RequestTimeout")) => {
+            UpstreamErrorKind::Unavailable
+        }
+        _ => UpstreamErrorKind::Rejected,
+    }
+}
+
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    let seconds: f64 = response.headers().get("retry-after")?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn in_words(response: &HttpResponse, code: Option<&str>) -> String {
+    let header = |name| response.headers().get(name);
+    let id = header("cf-ray").or_else(|| header("x-amz-request-id")).unwrap_or("none");
+    format!("status {} {}, request id {id}", response.status().as_u16(), code.unwrap_or("without a code"))
+}
+
+/// The last cause: "connection refused" rather than "dispatch failure".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |it| it.source()).last().map(ToString::to_string).unwrap_or_default()
+}

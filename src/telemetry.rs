@@ -1,0 +1,29 @@
+//! Logs: where they go and in which shape.
+//!
+//! No image byte, prompt, chat text, key or presigned URL is ever logged.
+
+use crate::config::LogSettings;
+use std::error::Error;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+/// Sends log lines to standard error, as text or as one JSON object a line. Later calls do nothing.
+pub fn start(settings: &LogSettings) {
+    // The level was checked when the settings were read.
+    let filter: Targets = settings.level.parse().unwrap_or_default();
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.json {
+        true => lines.json().flatten_event(true).boxed(),
+        false => lines.boxed(),
+    };
+    // Fails only when a subscriber is set already, as in a test.
+    let _already_started = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |it| it.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}

@@ -1,0 +1,120 @@
+//! What a failure of the Messages API means to us.
+
+use super::VisionErrorKind;
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The most of an error's body that is read; more is a page of a gateway.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// Marks a request that was too large, for [`too_large`].
+const REQUEST_TOO_LARGE: &str = "request_too_large";
+
+/// `{"type":"error","error":{…}}`, in a body and in a stream alike.
+#[derive(Debug, Deserialize)]
+pub(super) struct ErrorBody {
+    pub(super) error: ErrorDetail,
+}
+
+/// What went wrong. Messages are for people and change; nothing is decided by them.
+#[derive(Debug, Deserialize)]
+pub(super) struct ErrorDetail {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    details: Option<ErrorCode>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ErrorCode {
+    #[serde(default)]
+    error_code: Option<String>,
+}
+
+/// A request that did not come through, or an answer that broke off.
+pub(super) fn transport(operation: &'static str, error: reqwest::Error) -> UpstreamError {
+    let kind = match error.is_timeout() {
+        true => UpstreamErrorKind::Timeout,
+        false if error.is_builder() => UpstreamErrorKind::Rejected,
+        false => UpstreamErrorKind::Unavailable,
+    };
+    // The URL may be an operator's private gateway.
+    UpstreamError::new(Service::Model, operation, kind, crate::telemetry::chain(&error.without_url()))
+}
+
+/// The response where it is a success, otherwise what its status and body mean.
+pub(super) async fn refused(operation: &'static str, response: Response) -> Result<Response, UpstreamError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
+    let request_id = header("request-id").unwrap_or_else(|| "none".to_owned());
+    let should_retry = header("x-should-retry").and_then(|it| it.parse::<bool>().ok());
+    let retry_after = retry_after(header("retry-after-ms"), header("retry-after"));
+    let detail = detail(response).await;
+
+    let kind = match (kind(status, detail.as_ref(), retry_after), should_retry) {
+        (kind, Some(false)) if kind.is_transient() => UpstreamErrorKind::Rejected,
+        (kind, Some(true)) if !kind.is_transient() => UpstreamErrorKind::Unavailable,
+        (kind, _) => kind,
+    };
+    let word = detail.map_or_else(|| "no JSON body".to_owned(), |it| it.kind);
+    let word = if status == StatusCode::PAYLOAD_TOO_LARGE { REQUEST_TOO_LARGE.to_owned() } else { word };
+    let why = format!("status {}, {word}, request id {request_id}", status.as_u16());
+    Err(UpstreamError::new(Service::Model, operation, kind, why))
+}
+
+/// An error event within a stream whose status was 200.
+pub(super) fn in_stream(detail: &ErrorDetail) -> UpstreamError {
+    let kind = match detail.kind.as_str() {
+        "rate_limit_error" => UpstreamErrorKind::RateLimited { retry_after: None },
+        "authentication_error" | "permission_error" => UpstreamErrorKind::Unauthorized,
+        "billing_error" => UpstreamErrorKind::Exhausted,
+        "invalid_request_error" | "request_too_large" => UpstreamErrorKind::Rejected,
+        // overloaded_error, api_error, timeout_error, and what is yet to be invented.
+        _ => UpstreamErrorKind::Unavailable,
+    };
+    let why = format!("{} within the stream", detail.kind);
+    UpstreamError::new(Service::Model, "POST /v1/messages", kind, why)
+}
+
+/// Tells a request that was too large from other refusals; a gateway may find that before we do.
+pub(super) fn too_large(error: UpstreamError) -> VisionErrorKind {
+    match error.source.to_string().contains(REQUEST_TOO_LARGE) {
+        true => VisionErrorKind::TooLarge("together they have too many bytes".to_owned()),
+        false => VisionErrorKind::Upstream(error),
+    }
+}
+
+fn kind(status: StatusCode, detail: Option<&ErrorDetail>, retry_after: Option<Duration>) -> UpstreamErrorKind {
+    let code = detail.and_then(|it| it.details.as_ref()?.error_code.as_deref());
+    match status.as_u16() {
+        401 | 403 => UpstreamErrorKind::Unauthorized,
+        402 => UpstreamErrorKind::Exhausted,
+        404 => UpstreamErrorKind::NotFound,
+        // A limit of money does not pass by itself, a limit of pace does.
+        429 if code.is_some_and(|it| it.ends_with("spend_limit_reached")) => UpstreamErrorKind::Exhausted,
+        429 => UpstreamErrorKind::RateLimited { retry_after },
+        408 | 500..=599 => UpstreamErrorKind::Unavailable,
+        _ => UpstreamErrorKind::Rejected,
+    }
+}
+
+fn retry_after(milliseconds: Option<String>, seconds: Option<String>) -> Option<Duration> {
+    let milliseconds = milliseconds.and_then(|it| it.parse::<f64>().ok()).map(|it| it / 1000.0);
+    let seconds = milliseconds.or_else(|| seconds?.parse().ok())?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+async fn detail(mut response: Response) -> Option<ErrorDetail> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if MAX_ERROR_BYTES < body.len() {
+            return None;
+        }
+    }
+    serde_json::from_slice(&body).map(|it: ErrorBody| it.error).ok()
+}

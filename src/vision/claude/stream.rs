@@ -1,0 +1,134 @@
+//! Reading a streamed message until it is whole.
+//!
+//! A stream that ends without `message_stop` is broken, even when the connection closes in order. Events
+//! and deltas of unknown kinds are ignored, as the API asks.
+
+use super::error::{self, ErrorBody};
+use crate::analysis::Usage;
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use eventsource_stream::{EventStreamError, Eventsource};
+use futures_util::StreamExt;
+use reqwest::Response;
+use serde::Deserialize;
+use serde_json::Value;
+
+const WHAT: &str = "POST /v1/messages";
+/// The most text of an answer; 128,000 tokens are far below.
+const MAX_TEXT_BYTES: usize = 4 << 20;
+/// The most bytes of a whole stream, so that endless pings end too.
+const MAX_STREAM_BYTES: usize = 64 << 20;
+
+/// A whole message.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    /// The text blocks, joined. Thinking is left out.
+    pub(super) text: String,
+    /// Why it ended.
+    pub(super) stop_reason: Option<String>,
+    /// The reason of a refusal, when one is given.
+    pub(super) refusal_category: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Event {
+    MessageStart { message: MessageStart },
+    ContentBlockDelta { delta: Value },
+    MessageDelta { delta: MessageDelta, usage: Option<Value> },
+    MessageStop,
+    Error(ErrorBody),
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+struct MessageStart {
+    usage: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct MessageDelta {
+    stop_reason: Option<String>,
+    #[serde(default)]
+    stop_details: Option<StopDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct StopDetails {
+    #[serde(default)]
+    category: Option<String>,
+}
+
+/// Reads a stream to its `message_stop`. `usage` is what the stream said so far, also when it breaks.
+pub(super) async fn read(response: Response, usage: &mut Usage) -> Result<Message, UpstreamError> {
+    let mut received = 0;
+    let bytes = response.bytes_stream().map(move |chunk| {
+        let chunk = chunk.map_err(|it| error::transport(WHAT, it))?;
+        received += chunk.len();
+        match received <= MAX_STREAM_BYTES {
+            true => Ok(chunk),
+            false => Err(invalid("the stream does not end")),
+        }
+    });
+    let mut events = Box::pin(bytes).eventsource();
+    let mut message = Message::default();
+    while let Some(event) = events.next().await {
+        let event = event.map_err(|error| match error {
+            EventStreamError::Transport(error) => error,
+            EventStreamError::Utf8(_) | EventStreamError::Parser(_) => invalid("the stream is no event stream"),
+        })?;
+        let Ok(event) = serde_json::from_str(&event.data) else {
+            // Half an event: what comes after it cannot be trusted either.
+            return Err(broken("an event that is not JSON"));
+        };
+        match event {
+            Event::MessageStart { message } => {
+                usage.requests = 1;
+                take_usage(usage, &message.usage);
+            }
+            Event::ContentBlockDelta { delta } => take_text(&mut message, &delta)?,
+            Event::MessageDelta { delta, usage: used } => {
+                message.stop_reason = delta.stop_reason;
+                message.refusal_category = delta.stop_details.and_then(|it| it.category);
+                take_usage(usage, &used.unwrap_or_default());
+            }
+            Event::MessageStop => return Ok(message),
+            Event::Error(body) => return Err(error::in_stream(&body.error)),
+            Event::Unknown => {}
+        }
+    }
+    Err(broken("the stream ended before the message did"))
+}
+
+fn take_text(message: &mut Message, delta: &Value) -> Result<(), UpstreamError> {
+    if delta.get("type").and_then(Value::as_str) == Some("text_delta") {
+        message.text.push_str(delta.get("text").and_then(Value::as_str).unwrap_or_default());
+    }
+    match message.text.len() <= MAX_TEXT_BYTES {
+        true => Ok(()),
+        false => Err(invalid("the answer does not end")),
+    }
+}
+
+/// Figures are cumulative: the last word on each counts.
+fn take_usage(usage: &mut Usage, said: &Value) {
+    let fields = [
+        ("input_tokens", &mut usage.input_tokens),
+        ("cache_creation_input_tokens", &mut usage.cache_creation_input_tokens),
+        ("cache_read_input_tokens", &mut usage.cache_read_input_tokens),
+        ("output_tokens", &mut usage.output_tokens),
+    ];
+    for (name, field) in fields {
+        if let Some(value) = said.get(name).and_then(Value::as_u64) {
+            *field = value;
+        }
+    }
+}
+
+fn broken(why: &'static str) -> UpstreamError {
+    UpstreamError::new(Service::Model, WHAT, UpstreamErrorKind::Unavailable, why)
+}
+
+fn invalid(why: &'static str) -> UpstreamError {
+    UpstreamError::new(Service::Model, WHAT, UpstreamErrorKind::InvalidResponse, why)
+}
