@@ -1,4 +1,5 @@
 //! What several tests need: fixtures, servers, doubles with two handles (inspect and break).
 
 pub(crate) mod pictures;
+pub(crate) mod records;
 pub(crate) mod s3_server;

@@ -1,0 +1,319 @@
+//! Every statement that is run on the embedded database.
+//!
+//! The functions here neither begin nor end a transaction: whoever calls them decides what happens
+//! together. Statements are prepared once per connection, so their text never depends on a value; a set of
+//! ids is bound as one JSON array.
+
+use super::columns::{Json, Millis, Word};
+use crate::metadata::SessionRecord;
+use crate::session::{Analysis, Frame, FrameNumber, Owner, Session, SessionId, Turn};
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use std::collections::HashMap;
+
+/// Greater than the text of every id, so that a first page is read by the same statement as the next.
+const PAST_EVERY_ID: &str = "g";
+
+/// Writes a session and its frames, unless its id is taken or was deleted.
+pub(super) fn insert_session(db: &Connection, session: &Session) -> Result<()> {
+    let inserted = db
+        .prepare_cached(
+            "INSERT INTO sessions (session_id, owner, created_at, stroke_type, user_notes, title, view)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+             WHERE NOT EXISTS (SELECT 1 FROM deletions WHERE owner = ?2 AND session_id = ?1)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            Word(session.id),
+            session.owner.as_str(),
+            Millis(session.created_at),
+            Word(session.stroke_type),
+            session.user_notes,
+            session.title,
+            session.view.map(Word),
+        ])?;
+    if inserted == 0 {
+        return Ok(());
+    }
+    let mut insert_frame = db.prepare_cached(
+        "INSERT INTO frames (session_id, number, size_bytes, width, height, timestamp_ms, etag)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let session_id = session.id.to_string();
+    for frame in &session.frames {
+        insert_frame.execute(params![
+            session_id,
+            frame.number.get(),
+            frame.size_bytes,
+            frame.width,
+            frame.height,
+            frame.timestamp_ms,
+            frame.etag,
+        ])?;
+    }
+    Ok(())
+}
+
+/// Appends a state of an analysis, unless it is there already or its session is not.
+pub(super) fn insert_state(db: &Connection, analysis: &Analysis) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO analysis_states (session_id, analysis_id, updated_at, status, state)
+         SELECT ?1, ?2, ?3, ?4, ?5
+         WHERE EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1)
+         ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![
+        Word(analysis.session_id),
+        Word(analysis.id),
+        Millis(analysis.updated_at),
+        Word(analysis.status),
+        Json(analysis),
+    ])?;
+    Ok(())
+}
+
+/// An analysis of the same session that runs, other than by the very state that is to be recorded.
+pub(super) fn running_analysis(
+    db: &Connection,
+    starting: &Analysis,
+    stale_before: DateTime<Utc>,
+) -> Result<Option<Analysis>> {
+    db.prepare_cached(
+        "SELECT state FROM (
+             SELECT analysis_id, updated_at, status, state, row_number() OVER (
+                 PARTITION BY analysis_id
+                 ORDER BY updated_at DESC, status = 'processing', state_id DESC
+             ) AS place
+             FROM analysis_states WHERE session_id = ?1
+         )
+         WHERE place = 1 AND status = 'processing' AND ?2 <= updated_at
+             AND NOT (analysis_id = ?3 AND updated_at = ?4)
+         LIMIT 1",
+    )?
+    .query_row(
+        params![
+            Word(starting.session_id),
+            Millis(stale_before),
+            Word(starting.id),
+            Millis(starting.updated_at),
+        ],
+        |row| row.get(0),
+    )
+    .optional()
+    .map(|found| found.map(|Json(analysis)| analysis))
+}
+
+/// Appends turns whose numbers are free, unless their session does not exist.
+pub(super) fn insert_turns(db: &Connection, session: SessionId, turns: &[Turn]) -> Result<()> {
+    let mut insert_turn = db.prepare_cached(
+        "INSERT INTO turns (session_id, number, role, content, created_at)
+         SELECT ?1, ?2, ?3, ?4, ?5
+         WHERE EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1)
+         ON CONFLICT DO NOTHING",
+    )?;
+    for turn in turns {
+        insert_turn.execute(params![
+            Word(session),
+            turn.number,
+            Word(turn.role),
+            turn.content,
+            Millis(turn.created_at),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Whether there is such a session, whoever owns it.
+pub(super) fn session_exists(db: &Connection, id: SessionId) -> Result<bool> {
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1)")?
+        .query_row([Word(id)], |row| row.get(0))
+}
+
+/// Reads as little as possible from the tables.
+pub(super) fn select_anything(db: &Connection) -> Result<()> {
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions)")?
+        .query_row([], |_| Ok(()))
+}
+
+/// Those of the ids that have a session, whoever owns it.
+pub(super) fn select_existing(db: &Connection, ids: &[SessionId]) -> Result<Vec<SessionId>> {
+    db.prepare_cached(
+        "SELECT session_id FROM sessions WHERE session_id IN (SELECT value FROM json_each(?1))",
+    )?
+    .query_and_then([Json(ids)], |row| {
+        row.get(0).map(|Word(id): Word<SessionId>| id)
+    })?
+    .collect()
+}
+
+/// The owner's session of this id, without its frames.
+pub(super) fn select_session(
+    db: &Connection,
+    owner: &Owner,
+    id: SessionId,
+) -> Result<Option<Session>> {
+    db.prepare_cached("SELECT * FROM sessions WHERE owner = ?1 AND session_id = ?2")?
+        .query_row(params![owner.as_str(), Word(id)], read_session)
+        .optional()
+}
+
+/// The owner's sessions that are older than `before`, newest first, without their frames.
+pub(super) fn select_page(
+    db: &Connection,
+    owner: &Owner,
+    before: Option<SessionId>,
+    limit: u32,
+) -> Result<Vec<Session>> {
+    let before = before.map_or_else(|| PAST_EVERY_ID.to_owned(), |id| id.to_string());
+    db.prepare_cached(
+        "SELECT * FROM sessions WHERE owner = ?1 AND session_id < ?2
+         ORDER BY session_id DESC LIMIT ?3",
+    )?
+    .query_and_then(params![owner.as_str(), before, limit], read_session)?
+    .collect()
+}
+
+/// Everything known about these sessions, in their order, by three statements however many they are.
+pub(super) fn complete_records(
+    db: &Connection,
+    sessions: Vec<Session>,
+) -> Result<Vec<SessionRecord>> {
+    let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
+    let mut frames = select_frames(db, &ids)?;
+    let mut analyses = select_analyses(db, &ids)?;
+    let mut turns = select_turns(db, &ids)?;
+    Ok(sessions
+        .into_iter()
+        .map(|session| SessionRecord {
+            analyses: analyses.remove(&session.id).unwrap_or_default(),
+            turns: turns.remove(&session.id).unwrap_or_default(),
+            session: Session {
+                frames: frames.remove(&session.id).unwrap_or_default(),
+                ..session
+            },
+        })
+        .collect())
+}
+
+/// Remembers a deletion, and forgets those from before `forget_before`.
+pub(super) fn insert_deletion(
+    db: &Connection,
+    owner: &Owner,
+    id: SessionId,
+    now: DateTime<Utc>,
+    forget_before: DateTime<Utc>,
+) -> Result<()> {
+    db.prepare_cached("DELETE FROM deletions WHERE deleted_at < ?1")?
+        .execute([Millis(forget_before)])?;
+    db.prepare_cached(
+        "INSERT INTO deletions (owner, session_id, deleted_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET deleted_at = excluded.deleted_at",
+    )?
+    .execute(params![owner.as_str(), Word(id), Millis(now)])?;
+    Ok(())
+}
+
+/// Removes the owner's session with all that belongs to it; returns the number of rows removed.
+pub(super) fn delete_session(db: &Connection, owner: &Owner, id: SessionId) -> Result<u64> {
+    if select_session(db, owner, id)?.is_none() {
+        return Ok(0);
+    }
+    let mut removed = 0;
+    for statement in [
+        "DELETE FROM turns WHERE session_id = ?1",
+        "DELETE FROM analysis_states WHERE session_id = ?1",
+        "DELETE FROM frames WHERE session_id = ?1",
+        "DELETE FROM sessions WHERE session_id = ?1",
+    ] {
+        removed += db.prepare_cached(statement)?.execute([Word(id)])? as u64;
+    }
+    Ok(removed)
+}
+
+fn read_session(row: &Row<'_>) -> Result<Session> {
+    let Word(id) = row.get("session_id")?;
+    let Millis(created_at) = row.get("created_at")?;
+    let Word(stroke_type) = row.get("stroke_type")?;
+    let view: Option<Word<_>> = row.get("view")?;
+    Ok(Session {
+        id,
+        owner: Owner::new(row.get::<_, String>("owner")?),
+        created_at,
+        stroke_type,
+        user_notes: row.get("user_notes")?,
+        title: row.get("title")?,
+        view: view.map(|Word(view)| view),
+        frames: Vec::new(),
+    })
+}
+
+fn select_frames(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId, Vec<Frame>>> {
+    let statement = "SELECT * FROM frames
+         WHERE session_id IN (SELECT value FROM json_each(?1)) ORDER BY session_id, number";
+    select_by_session(db, statement, ids, |row| {
+        let number = row.get("number")?;
+        Ok(Frame {
+            number: FrameNumber::new(number)
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, number.into()))?,
+            size_bytes: row.get("size_bytes")?,
+            width: row.get("width")?,
+            height: row.get("height")?,
+            timestamp_ms: row.get("timestamp_ms")?,
+            etag: row.get("etag")?,
+        })
+    })
+}
+
+/// The latest state of each analysis. The inner part reads only the index, so that earlier states cost
+/// next to nothing.
+fn select_analyses(
+    db: &Connection,
+    ids: &[SessionId],
+) -> Result<HashMap<SessionId, Vec<Analysis>>> {
+    let statement = "SELECT session_id, state FROM analysis_states WHERE state_id IN (
+             SELECT state_id FROM (
+                 SELECT state_id, row_number() OVER (
+                     PARTITION BY session_id, analysis_id
+                     ORDER BY updated_at DESC, status = 'processing', state_id DESC
+                 ) AS place
+                 FROM analysis_states WHERE session_id IN (SELECT value FROM json_each(?1))
+             )
+             WHERE place = 1
+         )
+         ORDER BY session_id, analysis_id";
+    select_by_session(db, statement, ids, |row| {
+        row.get("state").map(|Json(analysis)| analysis)
+    })
+}
+
+fn select_turns(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId, Vec<Turn>>> {
+    let statement = "SELECT * FROM turns
+         WHERE session_id IN (SELECT value FROM json_each(?1)) ORDER BY session_id, number";
+    select_by_session(db, statement, ids, |row| {
+        let Word(role) = row.get("role")?;
+        let Millis(created_at) = row.get("created_at")?;
+        Ok(Turn {
+            number: row.get("number")?,
+            role,
+            content: row.get("content")?,
+            created_at,
+        })
+    })
+}
+
+/// Reads what belongs to each of the sessions, in the order of the statement.
+fn select_by_session<T>(
+    db: &Connection,
+    statement: &str,
+    ids: &[SessionId],
+    read: impl Fn(&Row<'_>) -> Result<T>,
+) -> Result<HashMap<SessionId, Vec<T>>> {
+    let mut found: HashMap<SessionId, Vec<T>> = HashMap::new();
+    let mut statement = db.prepare_cached(statement)?;
+    let mut rows = statement.query([Json(ids)])?;
+    while let Some(row) = rows.next()? {
+        let Word(id) = row.get("session_id")?;
+        found.entry(id).or_default().push(read(row)?);
+    }
+    Ok(found)
+}
