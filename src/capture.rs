@@ -101,7 +101,8 @@ pub fn check(frames: &[CaptureFrame]) -> Result<CaptureReport, UndecodableFrame>
     }
     let times: Option<Vec<u64>> = frames.iter().map(|it| it.timestamp_ms).collect();
     let frames_per_second = times.as_deref().and_then(frames_per_second);
-    let mut report = CaptureReport { frames: measured, frames_per_second, warnings: Vec::new(), advice: Vec::new() };
+    let mut report =
+        CaptureReport { frames: measured, frames_per_second, warnings: Vec::new(), advice: Vec::new() };
     report.judge_pictures();
     report.judge_times(times.as_deref());
     Ok(report)
@@ -134,7 +135,11 @@ fn measure(number: FrameNumber, gray: &GrayImage, repeats: Option<FrameNumber>) 
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a side of a picture, times at most one")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a side of a picture, times at most one"
+)]
 fn scale(side: u32, factor: f64) -> u32 {
     ((f64::from(side) * factor).round() as u32).max(3)
 }
@@ -153,7 +158,8 @@ fn laplacian_variance(gray: &GrayImage) -> f64 {
         let [above, row, below] = three else { continue };
         for ((around, up), down) in row.windows(3).zip(above.iter().skip(1)).zip(below.iter().skip(1)) {
             let [left, here, right] = around else { continue };
-            let value = i64::from(*left) + i64::from(*right) + i64::from(*up) + i64::from(*down) - 4 * i64::from(*here);
+            let value = i64::from(*left) + i64::from(*right) + i64::from(*up) + i64::from(*down)
+                - 4 * i64::from(*here);
             count += 1;
             sum += value;
             squares += value * value;
@@ -173,10 +179,13 @@ fn shows_the_same(one: &GrayImage, other: &GrayImage) -> bool {
 
 /// By the median gap, so that a few wide frames beside a dense burst do not hide the burst.
 fn frames_per_second(times: &[u64]) -> Option<f64> {
-    let mut gaps: Vec<u64> = times.windows(2).map(|it| match it {
-        [a, b] => b.saturating_sub(*a),
-        _ => 0,
-    }).collect();
+    let mut gaps: Vec<u64> = times
+        .windows(2)
+        .map(|it| match it {
+            [a, b] => b.saturating_sub(*a),
+            _ => 0,
+        })
+        .collect();
     if gaps.is_empty() || gaps.contains(&0) {
         return None;
     }
@@ -254,8 +263,15 @@ impl CaptureReport {
         }
     }
 
-    fn warn_about(&mut self, code: &str, detail: &str, advice: &str, is_bad: impl Fn(&FrameMeasures) -> bool) {
-        let frames: Vec<FrameNumber> = self.frames.iter().filter(|it| is_bad(it)).map(|it| it.number).collect();
+    fn warn_about(
+        &mut self,
+        code: &str,
+        detail: &str,
+        advice: &str,
+        is_bad: impl Fn(&FrameMeasures) -> bool,
+    ) {
+        let frames: Vec<FrameNumber> =
+            self.frames.iter().filter(|it| is_bad(it)).map(|it| it.number).collect();
         if !frames.is_empty() {
             self.warn(code, detail, advice, frames);
         }

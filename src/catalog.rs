@@ -367,7 +367,10 @@ mod tests {
         let catalog = Catalog::embedded().unwrap();
         let snaking = catalog.fault("FR-SNAKING").unwrap();
 
-        assert_eq!(catalog.element_visibility(snaking.element, View::Side, Medium::Underwater), Visibility::Clear);
+        assert_eq!(
+            catalog.element_visibility(snaking.element, View::Side, Medium::Underwater),
+            Visibility::Clear
+        );
         assert_eq!(catalog.fault_visibility(snaking, View::Side, Medium::Underwater), Visibility::NotVisible);
     }
 }

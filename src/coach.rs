@@ -16,9 +16,7 @@ use crate::catalog::Catalog;
 use crate::config::{JobLimits, UploadLimits};
 use crate::jobs::Jobs;
 use crate::metadata::{SessionRecord, SessionStore, StartedAnalysis};
-use crate::session::{
-    Analysis, AnalysisId, AnalysisStatus, Failure, FrameNumber, Owner, SessionId, Stroke,
-};
+use crate::session::{Analysis, AnalysisId, AnalysisStatus, Failure, Owner, SessionId, Stroke};
 use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use crate::vision::VisionClient;
@@ -185,7 +183,11 @@ impl Coach {
     /// Removes frames that no record knows: what uploads left behind that could not be undone. Younger ones
     /// than `older_than` are left alone, since their upload may be under way. With `dry_run` they are only
     /// named. Returns the sessions whose frames were (or would be) removed.
-    pub async fn sweep_orphans(&self, older_than: Duration, dry_run: bool) -> Result<Vec<SessionId>, UpstreamError> {
+    pub async fn sweep_orphans(
+        &self,
+        older_than: Duration,
+        dry_run: bool,
+    ) -> Result<Vec<SessionId>, UpstreamError> {
         let horizon = now() - TimeDelta::from_std(older_than).unwrap_or(TimeDelta::MAX);
         let mut swept = Vec::new();
         let mut after = None;
@@ -250,8 +252,9 @@ impl Coach {
 fn interrupted() -> Failure {
     Failure {
         code: "interrupted".to_owned(),
-        detail: "The service was stopped while it looked at the frames. They are safe: start the analysis again."
-            .to_owned(),
+        detail:
+            "The service was stopped while it looked at the frames. They are safe: start the analysis again."
+                .to_owned(),
         can_resume: true,
     }
 }

@@ -213,10 +213,13 @@ impl FromStr for AllowedOrigin {
                 )),
             };
         }
-        let exact = Url::parse(text).ok().filter(|it| it.has_host() && it.origin().ascii_serialization() == text);
+        let exact =
+            Url::parse(text).ok().filter(|it| it.has_host() && it.origin().ascii_serialization() == text);
         match exact {
             Some(_) => Ok(Self::Exact(text.to_owned())),
-            None => Err(format!("{text:?} is no origin: write scheme, host and port, like https://coach.example")),
+            None => {
+                Err(format!("{text:?} is no origin: write scheme, host and port, like https://coach.example"))
+            }
         }
     }
 }
@@ -259,7 +262,8 @@ impl Reader<'_> {
     fn storage(&mut self) -> Option<StorageSettings> {
         let mock = self.flag("R2_MOCK_MODE");
         let account: Option<String> = self.text("R2_ACCOUNT_ID");
-        let endpoint: Option<Url> = self.parsed("R2_ENDPOINT", "a URL like https://<account>.r2.cloudflarestorage.com");
+        let endpoint: Option<Url> =
+            self.parsed("R2_ENDPOINT", "a URL like https://<account>.r2.cloudflarestorage.com");
         let access_key_id = self.text("R2_ACCESS_KEY_ID");
         let secret_access_key = self.text("R2_SECRET_ACCESS_KEY");
         let bucket = self.text("R2_BUCKET_NAME");
@@ -272,10 +276,14 @@ impl Reader<'_> {
             (Some(endpoint), _) => Some(endpoint),
             (None, Some(account)) => self.account_endpoint(&account),
             (None, None) if self.text("R2_ENDPOINT").is_some() => None, // reported above
-            (None, None) => self.missing("R2_ACCOUNT_ID", "the account's id, or R2_ENDPOINT for another S3 server", or),
+            (None, None) => {
+                self.missing("R2_ACCOUNT_ID", "the account's id, or R2_ENDPOINT for another S3 server", or)
+            }
         };
-        let access_key_id = access_key_id.or_else(|| self.missing("R2_ACCESS_KEY_ID", "the access key's id", or));
-        let secret = secret_access_key.or_else(|| self.missing("R2_SECRET_ACCESS_KEY", "the access key's secret", or));
+        let access_key_id =
+            access_key_id.or_else(|| self.missing("R2_ACCESS_KEY_ID", "the access key's id", or));
+        let secret =
+            secret_access_key.or_else(|| self.missing("R2_SECRET_ACCESS_KEY", "the access key's secret", or));
         let bucket = bucket.or_else(|| self.missing("R2_BUCKET_NAME", "the bucket's name", or));
         Some(StorageSettings::R2(R2Settings {
             endpoint: endpoint?,
@@ -312,9 +320,13 @@ impl Reader<'_> {
         };
         match url.strip_prefix("sqlite:").map(|it| it.strip_prefix("//").unwrap_or(it)) {
             Some(":memory:") => Some(RecordSettings::InMemory),
-            Some(path) if !path.is_empty() && !path.contains('?') => Some(RecordSettings::File(PathBuf::from(path))),
+            Some(path) if !path.is_empty() && !path.contains('?') => {
+                Some(RecordSettings::File(PathBuf::from(path)))
+            }
             _ => {
-                self.problem("DATABASE_URL must be sqlite:// and a file, like sqlite://swimcoach.db".to_owned());
+                self.problem(
+                    "DATABASE_URL must be sqlite:// and a file, like sqlite://swimcoach.db".to_owned(),
+                );
                 None
             }
         }
@@ -328,14 +340,18 @@ impl Reader<'_> {
             settings.model = model;
         }
         settings.max_tokens = self.number("ANTHROPIC_MAX_TOKENS", settings.max_tokens, 1024..=128_000);
-        if let Some(base_url) = self.parsed::<Url>("ANTHROPIC_BASE_URL", "a URL like https://api.anthropic.com") {
+        if let Some(base_url) =
+            self.parsed::<Url>("ANTHROPIC_BASE_URL", "a URL like https://api.anthropic.com")
+        {
             settings.base_url = base_url;
         }
         if mock {
             return Some(ModelSettings::Mock);
         }
         if settings.base_url.scheme() != "https" && !is_loopback(&settings.base_url) {
-            self.problem("ANTHROPIC_BASE_URL must be https: the key and the pictures would travel in clear".to_owned());
+            self.problem(
+                "ANTHROPIC_BASE_URL must be https: the key and the pictures would travel in clear".to_owned(),
+            );
         }
         if api_key.is_none() {
             return self.missing(
@@ -354,7 +370,10 @@ impl Reader<'_> {
         let memory_bytes = MIB * self.number("UPLOAD_MEMORY_MB", 256, 1..=65_536);
         let mock_storage_bytes = MIB * self.number("MOCK_STORAGE_MB", 1024, 1..=65_536);
         if memory_bytes < max_request_bytes {
-            self.problem("UPLOAD_MEMORY_MB must be at least MAX_UPLOAD_SIZE_MB, or the largest upload never fits".to_owned());
+            self.problem(
+                "UPLOAD_MEMORY_MB must be at least MAX_UPLOAD_SIZE_MB, or the largest upload never fits"
+                    .to_owned(),
+            );
         }
         UploadLimits { max_frames, max_frame_bytes, max_request_bytes, memory_bytes, mock_storage_bytes }
     }

@@ -43,7 +43,8 @@ pub struct AppState {
 
 /// The whole face of the service.
 pub fn router(state: AppState, origins: &[AllowedOrigin]) -> Router {
-    let max_request_bytes = usize::try_from(state.coach.upload_limits().max_request_bytes).unwrap_or(usize::MAX);
+    let max_request_bytes =
+        usize::try_from(state.coach.upload_limits().max_request_bytes).unwrap_or(usize::MAX);
     let mut table = Router::new()
         // What the front end calls.
         .route("/api/v1/analysis/upload", post(analysis::upload))

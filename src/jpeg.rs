@@ -92,7 +92,9 @@ pub enum JpegError {
     #[error("this kind of JPEG is not supported: {0}; export it as an ordinary 8-bit JPEG")]
     Unsupported(&'static str),
     /// It has too many pixels.
-    #[error("it is {width}×{height} pixels, and at most {max_side} a side and {max_pixels} in all are taken; scale it down")]
+    #[error(
+        "it is {width}×{height} pixels, and at most {max_side} a side and {max_pixels} in all are taken; scale it down"
+    )]
     TooLarge {
         /// Width in pixels.
         width: u32,
@@ -104,7 +106,9 @@ pub enum JpegError {
         max_pixels: u64,
     },
     /// It has too few pixels to judge anything.
-    #[error("it is {width}×{height} pixels, and at least {min_short_side} on the shorter side are needed; send a larger picture")]
+    #[error(
+        "it is {width}×{height} pixels, and at least {min_short_side} on the shorter side are needed; send a larger picture"
+    )]
     TooSmall {
         /// Width in pixels.
         width: u32,
@@ -273,7 +277,9 @@ impl Scan {
             }
             0xC3 | 0xC5..=0xC7 => return Err(JpegError::Unsupported("lossless or hierarchical")),
             0xC9..=0xCB | 0xCD..=0xCF => return Err(JpegError::Unsupported("arithmetic coding")),
-            SOS if self.size.is_none() => return Err(JpegError::Damaged("data comes before the frame header")),
+            SOS if self.size.is_none() => {
+                return Err(JpegError::Damaged("data comes before the frame header"));
+            }
             _ => self.keep(whole),
         }
         Ok(())

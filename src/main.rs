@@ -120,7 +120,9 @@ async fn health() -> Result<bool, Box<dyn Error>> {
 /// The settings of the environment, and of `.env` in this folder or one above it where there is one.
 fn environment() -> Result<Settings, Box<dyn Error>> {
     let file: HashMap<String, String> = match dotenvy::dotenv_iter() {
-        Ok(lines) => lines.collect::<Result<_, _>>().map_err(|error| format!(".env cannot be read: {error}"))?,
+        Ok(lines) => {
+            lines.collect::<Result<_, _>>().map_err(|error| format!(".env cannot be read: {error}"))?
+        }
         Err(error) if error.not_found() => HashMap::new(),
         Err(error) => return Err(format!(".env cannot be read: {error}").into()),
     };
@@ -142,4 +144,3 @@ fn stop_on_signal() -> io::Result<CancellationToken> {
     });
     Ok(stop)
 }
-

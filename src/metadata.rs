@@ -27,11 +27,7 @@ pub trait SessionStore: Debug + Send + Sync {
     async fn create_session(&self, session: &Session) -> Result<(), UpstreamError>;
 
     /// A session with everything known about it; `None` when the owner has none of this id.
-    async fn session(
-        &self,
-        owner: &Owner,
-        id: SessionId,
-    ) -> Result<Option<SessionRecord>, UpstreamError>;
+    async fn session(&self, owner: &Owner, id: SessionId) -> Result<Option<SessionRecord>, UpstreamError>;
 
     /// Up to `limit` sessions of the owner, newest first, all older than `before`.
     async fn list_sessions(

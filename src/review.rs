@@ -18,8 +18,9 @@ pub use model::{
 };
 
 use crate::analysis::{
-    Capture, ContentFlag, DrillAdvice, Dropped, Element, ElementRating, Evidence, Finding, FindingKind, NotesAnswer,
-    ObservedStroke, Priority, Provenance, PublishedAnalysis, StrokeSeen, Visibility, Visible, Warning,
+    Capture, ContentFlag, DrillAdvice, Dropped, Element, ElementRating, Evidence, Finding, FindingKind,
+    NotesAnswer, ObservedStroke, Priority, Provenance, PublishedAnalysis, StrokeSeen, Visibility, Visible,
+    Warning,
 };
 use crate::catalog::{Catalog, Drill, Fault, OTHER};
 use crate::session::{FrameNumber, Stroke};
@@ -69,7 +70,8 @@ pub struct SentFrame {
 
 /// Publishes what survives the rules.
 pub fn review(model: ModelAnalysis, context: &ReviewContext<'_>) -> PublishedAnalysis {
-    let sent: BTreeMap<i64, SentFrame> = context.frames.iter().map(|it| (i64::from(it.number.get()), *it)).collect();
+    let sent: BTreeMap<i64, SentFrame> =
+        context.frames.iter().map(|it| (i64::from(it.number.get()), *it)).collect();
     let mut review = Review {
         context,
         cycles: Cycles::measure(&model.cycles, &sent),
@@ -135,7 +137,8 @@ pub fn review(model: ModelAnalysis, context: &ReviewContext<'_>) -> PublishedAna
 /// Publishes the answer to the swimmer's notes: the text, and of the frames those that were sent.
 pub fn review_notes(answer: &ModelNotesAnswer, frames: &[SentFrame]) -> NotesAnswer {
     let sent: BTreeSet<i64> = frames.iter().map(|it| i64::from(it.number.get())).collect();
-    let cited: BTreeSet<FrameNumber> = answer.frames.iter().filter(|it| sent.contains(it)).filter_map(|it| number(*it)).collect();
+    let cited: BTreeSet<FrameNumber> =
+        answer.frames.iter().filter(|it| sent.contains(it)).filter_map(|it| number(*it)).collect();
     NotesAnswer { text: clean(&answer.text), frames: cited.into_iter().collect() }
 }
 
@@ -156,7 +159,9 @@ impl<'a> Review<'a> {
         let mut published: Vec<ElementRating> = Vec::new();
         for element in elements {
             let visibility = self.visibility_of(element.element).max(element.visibility);
-            if visibility == Visibility::NotVisible || published.iter().any(|it| it.element == element.element) {
+            if visibility == Visibility::NotVisible
+                || published.iter().any(|it| it.element == element.element)
+            {
                 self.dropped.outside_view += u32::from(element.visibility != Visibility::NotVisible);
                 continue;
             }
@@ -191,7 +196,9 @@ impl<'a> Review<'a> {
         let fault = self.fault(&finding.code);
         let element = fault.map_or(finding.element, |it| it.element);
         let by_view = match fault {
-            Some(fault) => self.context.catalog.fault_visibility(fault, self.capture.view, self.capture.medium),
+            Some(fault) => {
+                self.context.catalog.fault_visibility(fault, self.capture.view, self.capture.medium)
+            }
             None => Visibility::Clear,
         };
         let is_hidden = [element, finding.element].iter().any(|it| self.not_visible.contains(it));
@@ -273,7 +280,8 @@ impl<'a> Review<'a> {
             None => self.stroke == ObservedStroke::Unknown || drill.strokes.contains(&self.stroke),
         };
         let named = finding.drills.len();
-        let mut drills: Vec<&Drill> = finding.drills.iter().filter_map(|it| catalog.drill(it)).filter(|it| fits(it)).collect();
+        let mut drills: Vec<&Drill> =
+            finding.drills.iter().filter_map(|it| catalog.drill(it)).filter(|it| fits(it)).collect();
         self.dropped.unfit_drill += u32::try_from(named - drills.len()).unwrap_or(u32::MAX);
         if let (true, Some(fault)) = (drills.is_empty(), fault) {
             drills = fault.drills.iter().filter_map(|it| catalog.drill(it)).collect();
@@ -310,7 +318,9 @@ impl<'a> Review<'a> {
 
     /// How well the view can show an element at most.
     fn visibility_of(&self, element: Element) -> Visibility {
-        if element == Element::Timing && self.cycles.frames_per_cycle.is_some_and(|it| it < MIN_FRAMES_PER_CYCLE) {
+        if element == Element::Timing
+            && self.cycles.frames_per_cycle.is_some_and(|it| it < MIN_FRAMES_PER_CYCLE)
+        {
             return Visibility::NotVisible;
         }
         self.context.catalog.element_visibility(element, self.capture.view, self.capture.medium)
@@ -325,7 +335,10 @@ impl<'a> Review<'a> {
             Stroke::Mixed => return,
         };
         if self.stroke != ObservedStroke::Unknown && self.stroke != declared {
-            self.warn("stroke_differs", "The stroke in the frames is not the one that was declared; what is seen counts.");
+            self.warn(
+                "stroke_differs",
+                "The stroke in the frames is not the one that was declared; what is seen counts.",
+            );
         }
     }
 
@@ -346,7 +359,11 @@ impl<'a> Review<'a> {
 
     fn warn(&mut self, code: &str, detail: &str) {
         if self.warnings.iter().all(|it| it.code != code) {
-            self.warnings.push(Warning { code: code.to_owned(), detail: detail.to_owned(), frames: Vec::new() });
+            self.warnings.push(Warning {
+                code: code.to_owned(),
+                detail: detail.to_owned(),
+                frames: Vec::new(),
+            });
         }
     }
 }
@@ -354,10 +371,18 @@ impl<'a> Review<'a> {
 /// Why nothing of an answer about technique may stand, where that is so.
 fn unfit_for_coaching(model: &ModelAnalysis) -> Option<&'static str> {
     match model.content_flag {
-        ContentFlag::NotSwimming => Some("These frames show no swimming, so nothing is said about technique."),
-        ContentFlag::NoPerson => Some("Nobody can be seen in these frames, so nothing is said about technique."),
-        ContentFlag::UnsuitableForCoaching => Some("These frames are not fit for coaching, so nothing is said about them."),
-        ContentFlag::NeedsHumanReview => Some("A person should look at these frames first, so nothing is said about technique."),
+        ContentFlag::NotSwimming => {
+            Some("These frames show no swimming, so nothing is said about technique.")
+        }
+        ContentFlag::NoPerson => {
+            Some("Nobody can be seen in these frames, so nothing is said about technique.")
+        }
+        ContentFlag::UnsuitableForCoaching => {
+            Some("These frames are not fit for coaching, so nothing is said about them.")
+        }
+        ContentFlag::NeedsHumanReview => {
+            Some("A person should look at these frames first, so nothing is said about technique.")
+        }
         ContentFlag::None if model.capture.swimmer_visible == Visible::No => {
             Some("The swimmer cannot be seen in these frames, so nothing is said about technique.")
         }

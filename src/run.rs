@@ -75,11 +75,11 @@ impl Parts {
                 mock_storage = Some(Arc::<MockStorageClient>::clone(&mock));
                 mock
             }
-            StorageSettings::R2(r2) => Arc::new(R2StorageClient::connect(r2).await),
+            StorageSettings::R2(r2) => Arc::new(R2StorageClient::connect(r2)),
         };
         let sessions: Arc<dyn SessionStore> = match &settings.records {
             RecordSettings::InMemory => Arc::new(SqliteSessionStore::in_memory()?),
-            RecordSettings::File(path) => Arc::new(SqliteSessionStore::open(path)?),
+            RecordSettings::File(path) => Arc::new(SqliteSessionStore::open(path).await?),
         };
         let vision: Arc<dyn VisionClient> = match &settings.model {
             ModelSettings::Mock => Arc::new(MockVision::new()),

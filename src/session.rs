@@ -33,18 +33,13 @@ impl Owner {
 }
 
 /// A session's id: a UUID, version 7 when made here, so that ids sort by time of creation.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct SessionId(Uuid);
 
 impl SessionId {
     /// A new id, greater than every id made before by this process.
-    #[expect(
-        clippy::new_without_default,
-        reason = "two ids are never equal; a default would hide that"
-    )]
+    #[expect(clippy::new_without_default, reason = "two ids are never equal; a default would hide that")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -76,18 +71,13 @@ impl FromStr for SessionId {
 }
 
 /// An analysis's id: a UUID of version 7.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct AnalysisId(Uuid);
 
 impl AnalysisId {
     /// A new id, greater than every id made before by this process.
-    #[expect(
-        clippy::new_without_default,
-        reason = "two ids are never equal; a default would hide that"
-    )]
+    #[expect(clippy::new_without_default, reason = "two ids are never equal; a default would hide that")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -111,9 +101,7 @@ impl FromStr for AnalysisId {
 ///
 /// # Invariant
 /// Four digits hold it, so object keys sort in the order of the frames.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u32", into = "u32")]
 #[schema(value_type = u32, minimum = 1, maximum = 9999)]
 pub struct FrameNumber(NonZeroU16);
@@ -175,13 +163,8 @@ pub enum Stroke {
 
 impl Stroke {
     /// Every stroke, in the order in which they are listed to people.
-    pub const ALL: [Self; 5] = [
-        Self::Freestyle,
-        Self::Backstroke,
-        Self::Breaststroke,
-        Self::Butterfly,
-        Self::Mixed,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Freestyle, Self::Backstroke, Self::Breaststroke, Self::Butterfly, Self::Mixed];
 
     /// The name used on the wire, in records and in the prompt.
     pub fn as_str(self) -> &'static str {
@@ -199,13 +182,9 @@ impl FromStr for Stroke {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|it| it.as_str() == text)
-            .ok_or_else(|| {
-                "stroke_type is one of freestyle, backstroke, breaststroke, butterfly, mixed"
-                    .to_owned()
-            })
+        Self::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| {
+            "stroke_type is one of freestyle, backstroke, breaststroke, butterfly, mixed".to_owned()
+        })
     }
 }
 
@@ -320,8 +299,5 @@ pub struct Turn {
 
 /// Reads a UUID in exactly one spelling, so that an object key has exactly one too.
 fn parse_uuid(text: &str) -> Result<Uuid, InvalidId> {
-    Uuid::try_parse(text)
-        .ok()
-        .filter(|it| it.to_string() == text)
-        .ok_or(InvalidId)
+    Uuid::try_parse(text).ok().filter(|it| it.to_string() == text).ok_or(InvalidId)
 }

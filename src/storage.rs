@@ -50,10 +50,7 @@ pub trait StorageClient: Debug + Send + Sync {
     async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError>;
 
     /// Up to 1000 ids of sessions that have objects, in ascending order, all greater than `after`.
-    async fn list_sessions(
-        &self,
-        after: Option<SessionId>,
-    ) -> Result<Vec<SessionId>, UpstreamError>;
+    async fn list_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError>;
 
     /// Removes every frame of a session and says how much that was.
     async fn delete_frames(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError>;
@@ -113,23 +110,14 @@ impl FramePath {
     pub fn parse(key: &str) -> Option<Self> {
         let (session, file) = key.strip_prefix(Self::ROOT)?.split_once('/')?;
         let digits = file.strip_suffix(".jpg").filter(|it| it.len() == 4)?;
-        let path = Self::new(
-            session.parse().ok()?,
-            FrameNumber::new(digits.parse().ok()?)?,
-        );
+        let path = Self::new(session.parse().ok()?, FrameNumber::new(digits.parse().ok()?)?);
         (path.to_string() == key).then_some(path)
     }
 }
 
 impl fmt::Display for FramePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}{}/{:04}.jpg",
-            Self::ROOT,
-            self.session,
-            self.number.get()
-        )
+        write!(f, "{}{}/{:04}.jpg", Self::ROOT, self.session, self.number.get())
     }
 }
 
@@ -195,9 +183,7 @@ pub struct PresignedPut {
 impl Debug for PresignedPut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The URL is a credential.
-        f.debug_struct("PresignedPut")
-            .field("expires_at", &self.expires_at)
-            .finish_non_exhaustive()
+        f.debug_struct("PresignedPut").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
 }
 

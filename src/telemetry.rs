@@ -24,6 +24,11 @@ pub fn start(settings: &LogSettings) {
 
 /// An error and its causes in one line.
 pub fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |it| it.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line = format!("{line}: {cause}");
+        next = cause.source();
+    }
+    line
 }

@@ -33,12 +33,7 @@ impl UpstreamError {
         kind: UpstreamErrorKind,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            service,
-            operation,
-            kind,
-            source: source.into(),
-        }
+        Self { service, operation, kind, source: source.into() }
     }
 }
 
@@ -141,9 +136,7 @@ where
         };
         tried += 1;
         let delay = delay_before_try(policy, tried, error.kind);
-        if !error.kind.is_transient()
-            || policy.attempts <= tried
-            || policy.deadline < start.elapsed() + delay
+        if !error.kind.is_transient() || policy.attempts <= tried || policy.deadline < start.elapsed() + delay
         {
             return Err(error);
         }
@@ -157,16 +150,10 @@ where
 }
 
 fn delay_before_try(policy: &RetryPolicy, tried: u32, kind: UpstreamErrorKind) -> Duration {
-    let doubled = policy
-        .base_delay
-        .saturating_mul(2_u32.saturating_pow(tried.saturating_sub(1)));
-    let jittered = doubled
-        .min(policy.max_delay)
-        .mul_f64(rand::random_range(0.75..=1.0));
+    let doubled = policy.base_delay.saturating_mul(2_u32.saturating_pow(tried.saturating_sub(1)));
+    let jittered = doubled.min(policy.max_delay).mul_f64(rand::random_range(0.75..=1.0));
     match kind {
-        UpstreamErrorKind::RateLimited {
-            retry_after: Some(asked),
-        } => asked.max(jittered),
+        UpstreamErrorKind::RateLimited { retry_after: Some(asked) } => asked.max(jittered),
         _ => jittered,
     }
 }
@@ -200,14 +187,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_that_passes_is_tried_as_often_as_the_policy_says() {
-        assert_eq!(
-            tries_until_given_up(&POLICY, UpstreamErrorKind::Unavailable).await,
-            3
-        );
-        assert_eq!(
-            tries_until_given_up(&POLICY, UpstreamErrorKind::Timeout).await,
-            3
-        );
+        assert_eq!(tries_until_given_up(&POLICY, UpstreamErrorKind::Unavailable).await, 3);
+        assert_eq!(tries_until_given_up(&POLICY, UpstreamErrorKind::Timeout).await, 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -226,9 +207,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_wait_that_the_other_side_asks_for_is_kept() {
         let start = Instant::now();
-        let kind = UpstreamErrorKind::RateLimited {
-            retry_after: Some(Duration::from_secs(7)),
-        };
+        let kind = UpstreamErrorKind::RateLimited { retry_after: Some(Duration::from_secs(7)) };
 
         assert_eq!(tries_until_given_up(&POLICY, kind).await, 3);
 
@@ -238,9 +217,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_past_the_deadline_is_not_begun() {
         let start = Instant::now();
-        let kind = UpstreamErrorKind::RateLimited {
-            retry_after: Some(Duration::from_secs(60)),
-        };
+        let kind = UpstreamErrorKind::RateLimited { retry_after: Some(Duration::from_secs(60)) };
 
         assert_eq!(tries_until_given_up(&POLICY, kind).await, 1);
 

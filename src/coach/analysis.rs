@@ -168,7 +168,12 @@ impl Coach {
         }
     }
 
-    async fn record_end(&self, mut analysis: Analysis, progress: Progress, outcome: Result<(), AnalysisError>) {
+    async fn record_end(
+        &self,
+        mut analysis: Analysis,
+        progress: Progress,
+        outcome: Result<(), AnalysisError>,
+    ) {
         analysis.usage = progress.usage;
         analysis.result = progress.result;
         match outcome {
@@ -293,7 +298,8 @@ fn model_words(kind: &VisionErrorKind) -> (&'static str, String, bool) {
             true,
         ),
         VisionErrorKind::TooLarge(why) => {
-            let detail = format!("The frames are too much for one look: {why}. Upload fewer or smaller frames.");
+            let detail =
+                format!("The frames are too much for one look: {why}. Upload fewer or smaller frames.");
             return ("frames_too_large", detail, false);
         }
     };

@@ -78,7 +78,9 @@ pub enum UploadError {
         source: JpegError,
     },
     /// A frame has too many bytes.
-    #[error("frame {number}: it has more than {max_bytes} bytes; make it smaller, 1280 pixels on the longer side are plenty")]
+    #[error(
+        "frame {number}: it has more than {max_bytes} bytes; make it smaller, 1280 pixels on the longer side are plenty"
+    )]
     FrameTooLarge {
         /// Which frame, from 1.
         number: u16,
@@ -86,7 +88,9 @@ pub enum UploadError {
         max_bytes: u64,
     },
     /// A frame's bytes are not those that the manifest announces.
-    #[error("frame {number}: its SHA-256 is not the one in the manifest; it changed on the way, send it again")]
+    #[error(
+        "frame {number}: its SHA-256 is not the one in the manifest; it changed on the way, send it again"
+    )]
     DigestMismatch {
         /// Which frame, from 1.
         number: u16,

@@ -139,7 +139,9 @@ impl From<&ApiError> for Problem {
                 Self::new(S::SERVICE_UNAVAILABLE, "too_many_uploads", error).come_back(COME_BACK)
             }
             ApiError::Redeem(error) => Self::from(error),
-            ApiError::Unwritable(_) => Self { cause: Some(telemetry::chain(error)), ..Self::from(&ApiError::Panic) },
+            ApiError::Unwritable(_) => {
+                Self { cause: Some(telemetry::chain(error)), ..Self::from(&ApiError::Panic) }
+            }
             ApiError::Panic => Self::new(S::INTERNAL_SERVER_ERROR, "internal", error),
         }
     }
@@ -151,12 +153,13 @@ impl From<&CoachError> for Problem {
         match error {
             CoachError::NoSuchSession(_) => Self::new(S::NOT_FOUND, "session_not_found", error),
             CoachError::NoFrames(_) => Self::new(S::CONFLICT, "no_frames", error),
-            CoachError::Busy => {
-                Self::new(S::SERVICE_UNAVAILABLE, "too_many_analyses", error).come_back(Duration::from_mins(1))
-            }
+            CoachError::Busy => Self::new(S::SERVICE_UNAVAILABLE, "too_many_analyses", error)
+                .come_back(Duration::from_mins(1)),
             CoachError::Upload(error) => Self::from(error),
             CoachError::Upstream(error) => Self::from(error),
-            CoachError::Task(_) => Self { cause: Some(telemetry::chain(error)), ..Self::from(&ApiError::Panic) },
+            CoachError::Task(_) => {
+                Self { cause: Some(telemetry::chain(error)), ..Self::from(&ApiError::Panic) }
+            }
         }
     }
 }
@@ -174,7 +177,9 @@ impl From<&UploadError> for Problem {
             UploadError::DigestMismatch { number } => {
                 Self::new(S::UNPROCESSABLE_ENTITY, "digest_mismatch", error).at(format!("/frames/{number}"))
             }
-            UploadError::NoFrames => Self::new(S::UNPROCESSABLE_ENTITY, "no_frames", error).at("/frames".to_owned()),
+            UploadError::NoFrames => {
+                Self::new(S::UNPROCESSABLE_ENTITY, "no_frames", error).at("/frames".to_owned())
+            }
             UploadError::TooManyFrames { .. } => {
                 Self::new(S::UNPROCESSABLE_ENTITY, "too_many_frames", error).at("/frames".to_owned())
             }
@@ -215,7 +220,9 @@ impl From<&UpstreamError> for Problem {
             UpstreamErrorKind::Unauthorized | UpstreamErrorKind::NotFound | UpstreamErrorKind::Exhausted => {
                 (StatusCode::SERVICE_UNAVAILABLE, None)
             }
-            UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => (StatusCode::BAD_GATEWAY, None),
+            UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => {
+                (StatusCode::BAD_GATEWAY, None)
+            }
         };
         let advice = match retry_after {
             Some(_) => "try again in a few seconds",
@@ -239,7 +246,8 @@ impl Problem {
 
     /// A refusal that a library made without us.
     pub(super) fn of_status(status: StatusCode) -> Self {
-        let detail = format!("the request was refused: {}", status.canonical_reason().unwrap_or("no reason given"));
+        let detail =
+            format!("the request was refused: {}", status.canonical_reason().unwrap_or("no reason given"));
         Self { status, code: "refused", detail, errors: Vec::new(), retry_after: None, cause: None }
     }
 

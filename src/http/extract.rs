@@ -33,7 +33,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(refusal) => Err(ApiError::InvalidParameter { pointer: "/query", detail: refusal.body_text() }),
+            Err(refusal) => {
+                Err(ApiError::InvalidParameter { pointer: "/query", detail: refusal.body_text() })
+            }
         }
     }
 }

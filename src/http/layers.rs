@@ -32,7 +32,9 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         Some(cause) => tracing::error!(
             request_id, %method, route, path, status, duration_ms, cause, "{method} {path} {status}"
         ),
-        None => tracing::info!(request_id, %method, route, path, status, duration_ms, "{method} {path} {status}"),
+        None => {
+            tracing::info!(request_id, %method, route, path, status, duration_ms, "{method} {path} {status}")
+        }
     }
     response
 }
@@ -61,7 +63,8 @@ pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
 /// The id that the client or a proxy gave the request, where it is fit for a log line; otherwise a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let is_fit = |it: &&str| {
-        (1..=64).contains(&it.len()) && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
+        (1..=64).contains(&it.len())
+            && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
     };
     let given = headers.get(REQUEST_ID).and_then(|it| it.to_str().ok()).filter(is_fit);
     given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
@@ -85,7 +88,9 @@ fn write_problem(mut response: Response, request_id: &str, path: &str) -> (Respo
     let body = problem.body(request_id.to_owned(), path.to_owned());
     let mut written = (status, Json(body)).into_response();
     let kept = response.headers().iter().filter(|(name, _)| {
-        **name != header::CONTENT_LENGTH && **name != header::CONTENT_TYPE && **name != header::TRANSFER_ENCODING
+        **name != header::CONTENT_LENGTH
+            && **name != header::CONTENT_TYPE
+            && **name != header::TRANSFER_ENCODING
     });
     for (name, value) in kept {
         written.headers_mut().append(name, value.clone());

@@ -36,7 +36,11 @@ pub(super) async fn upload(
 ) -> Result<Response, ApiError> {
     let Some(storage) = &app.mock_storage else { return Err(ApiError::NotFound) };
     let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
-    let put = PresentedPut { content_type: text(header::CONTENT_TYPE), if_none_match: text(header::IF_NONE_MATCH), jpeg };
+    let put = PresentedPut {
+        content_type: text(header::CONTENT_TYPE),
+        if_none_match: text(header::IF_NONE_MATCH),
+        jpeg,
+    };
     let stored = storage.redeem_put(&key, &query.unwrap_or_default(), put)?;
     Ok((StatusCode::OK, [(header::ETAG, format!("\"{}\"", stored.etag))]).into_response())
 }

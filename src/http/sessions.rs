@@ -247,7 +247,9 @@ impl From<SessionRecord> for SessionDetail {
             messages: turns.into_iter().map(Message::from).collect(),
             frame_count: session.frames.len(),
             frames: session.frames.iter().map(|it| FrameReply::new(session.id, it)).collect(),
-            analysis: shown.zip(published).map(|(it, published)| AnalysisReply { analysis_id: it.id, published }),
+            analysis: shown
+                .zip(published)
+                .map(|(it, published)| AnalysisReply { analysis_id: it.id, published }),
             usage: analyses.iter().fold(Usage::default(), |mut sum, it| {
                 sum += it.usage;
                 sum

@@ -45,7 +45,8 @@ impl UploadGate {
 
     /// Takes room for a request; one that does not announce its length takes the most that it may have.
     pub(super) fn enter(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, ApiError> {
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
         let bytes = announced.unwrap_or(self.max_request_bytes);
         if self.max_request_bytes < bytes {
             return Err(ApiError::RequestTooLarge { max_bytes: self.max_request_bytes });
@@ -62,7 +63,9 @@ pub(super) async fn receive(
     request: Request,
     limits: &UploadLimits,
 ) -> Result<UploadDetails, ApiError> {
-    let Ok(mut parts) = Multipart::from_request(request, &()).await else { return Err(ApiError::NotMultipart) };
+    let Ok(mut parts) = Multipart::from_request(request, &()).await else {
+        return Err(ApiError::NotMultipart);
+    };
     let received = read_parts(upload, &mut parts, limits).await;
     if received.is_err() {
         // A client that is still sending when the connection closes may never see the answer. How the

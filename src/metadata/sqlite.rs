@@ -68,9 +68,7 @@ impl SqliteSessionStore {
     }
 
     fn new(connection: Connection) -> Self {
-        Self {
-            connection: Arc::new(Mutex::new(connection)),
-        }
+        Self { connection: Arc::new(Mutex::new(connection)) }
     }
 
     /// Runs `work` on the connection, on a thread that may block.
@@ -98,8 +96,7 @@ impl SqliteSessionStore {
         operation: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, UpstreamError> {
-        self.call(operation, |connection| in_write(connection, work))
-            .await
+        self.call(operation, |connection| in_write(connection, work)).await
     }
 
     /// Runs `work` on one state of the database, whatever other processes write meanwhile.
@@ -109,8 +106,7 @@ impl SqliteSessionStore {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, UpstreamError> {
         self.call(operation, |connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
             work(&transaction)
         })
         .await
@@ -121,17 +117,10 @@ impl SqliteSessionStore {
 impl SessionStore for SqliteSessionStore {
     async fn create_session(&self, session: &Session) -> Result<(), UpstreamError> {
         let session = session.clone();
-        self.write("create_session", move |db| {
-            statements::insert_session(db, &session)
-        })
-        .await
+        self.write("create_session", move |db| statements::insert_session(db, &session)).await
     }
 
-    async fn session(
-        &self,
-        owner: &Owner,
-        id: SessionId,
-    ) -> Result<Option<SessionRecord>, UpstreamError> {
+    async fn session(&self, owner: &Owner, id: SessionId) -> Result<Option<SessionRecord>, UpstreamError> {
         let owner = owner.clone();
         self.read("session", move |db| {
             let found = statements::select_session(db, &owner, id)?;
@@ -157,10 +146,7 @@ impl SessionStore for SqliteSessionStore {
 
     async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
         let ids = ids.to_owned();
-        self.read("existing_sessions", move |db| {
-            statements::select_existing(db, &ids)
-        })
-        .await
+        self.read("existing_sessions", move |db| statements::select_existing(db, &ids)).await
     }
 
     async fn start_analysis(
@@ -184,18 +170,12 @@ impl SessionStore for SqliteSessionStore {
 
     async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
         let analysis = analysis.clone();
-        self.write("record_analysis", move |db| {
-            statements::insert_state(db, &analysis)
-        })
-        .await
+        self.write("record_analysis", move |db| statements::insert_state(db, &analysis)).await
     }
 
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
         let turns = turns.to_owned();
-        self.write("append_turns", move |db| {
-            statements::insert_turns(db, session, &turns)
-        })
-        .await
+        self.write("append_turns", move |db| statements::insert_turns(db, session, &turns)).await
     }
 
     async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
@@ -274,12 +254,7 @@ async fn blocking<T: Send + 'static>(
         Ok(Err(error)) => (UpstreamErrorKind::InvalidResponse, error.into()),
         Err(elapsed) => (UpstreamErrorKind::Timeout, elapsed.into()),
     };
-    Err(UpstreamError::new(
-        Service::Records,
-        operation,
-        kind,
-        source,
-    ))
+    Err(UpstreamError::new(Service::Records, operation, kind, source))
 }
 
 fn failure(operation: &'static str, error: rusqlite::Error) -> UpstreamError {

@@ -36,7 +36,10 @@ impl Cycles {
         let Some(gap) = frame_gap(sent) else { return nothing };
         let series = series(events, sent);
         // Hand entries are seen best; among others the longest counts.
-        let best = series.iter().filter(|it| it.is_plausible()).max_by_key(|it| (it.event == CycleEvent::HandEntry, it.frames.len()));
+        let best = series
+            .iter()
+            .filter(|it| it.is_plausible())
+            .max_by_key(|it| (it.event == CycleEvent::HandEntry, it.frames.len()));
         let Some(best) = best else { return nothing };
 
         let used = u32::try_from(best.frames.len()).unwrap_or(u32::MAX);
@@ -107,7 +110,11 @@ fn series(events: &[ModelEvent], sent: &BTreeMap<i64, SentFrame>) -> Vec<Series>
             found.entry((event.event, event.side)).or_default().insert((*number, *at));
         }
     }
-    let series = found.into_iter().map(|((event, side), frames)| Series { event, side, frames: frames.into_iter().collect() });
+    let series = found.into_iter().map(|((event, side), frames)| Series {
+        event,
+        side,
+        frames: frames.into_iter().collect(),
+    });
     series.collect()
 }
 
@@ -136,7 +143,8 @@ fn recurs(event: CycleEvent) -> bool {
 /// `None` where a time is missing or time does not increase.
 fn frame_gap(sent: &BTreeMap<i64, SentFrame>) -> Option<f64> {
     let times: Vec<u64> = sent.values().map(|it| it.timestamp_ms).collect::<Option<_>>()?;
-    let mut gaps: Vec<u64> = times.iter().zip(times.iter().skip(1)).map(|(a, b)| b.saturating_sub(*a)).collect();
+    let mut gaps: Vec<u64> =
+        times.iter().zip(times.iter().skip(1)).map(|(a, b)| b.saturating_sub(*a)).collect();
     gaps.sort_unstable();
     match gaps.first() {
         None | Some(0) => None,

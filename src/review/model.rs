@@ -5,8 +5,8 @@
 
 use super::shape::conform;
 use crate::analysis::{
-    Certainty, ContentFlag, Element, FindingKind, Medium, ObservedStroke, Priority, Quality,
-    Segment, Side, SwimmerCount, View, Visibility, Visible,
+    Certainty, ContentFlag, Element, FindingKind, Medium, ObservedStroke, Priority, Quality, Segment, Side,
+    SwimmerCount, View, Visibility, Visible,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -218,9 +218,7 @@ pub struct ModelEvent {
 }
 
 /// What can happen at a moment of a stroke, a start or a turn.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CycleEvent {
     /// The hand goes into the water.
@@ -254,9 +252,7 @@ pub enum CycleEvent {
 }
 
 /// The side on which an event happens.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventSide {
     /// The swimmer's left.

@@ -26,9 +26,7 @@ fn conform_enum(value: &mut Value, allowed: &[Value], place: &str) -> Result<(),
     let Some(text) = value.as_str() else {
         return Err(wrong_type(place, "string", value));
     };
-    let found = allowed
-        .iter()
-        .find(|it| it.as_str().is_some_and(|it| it.eq_ignore_ascii_case(text)));
+    let found = allowed.iter().find(|it| it.as_str().is_some_and(|it| it.eq_ignore_ascii_case(text)));
     match found {
         Some(found) => {
             *value = found.clone();
@@ -76,9 +74,7 @@ fn conform_integer(value: &mut Value, place: &str) -> Result<(), String> {
         return Ok(());
     }
     // Beyond 2^53 a float does not name one integer; no frame number is anywhere near.
-    let whole = value
-        .as_f64()
-        .filter(|it| it.fract() == 0.0 && it.abs() < 9e15);
+    let whole = value.as_f64().filter(|it| it.fract() == 0.0 && it.abs() < 9e15);
     match whole.and_then(|it| format!("{it:.0}").parse::<i64>().ok()) {
         Some(whole) => {
             *value = Value::from(whole);

@@ -29,7 +29,7 @@ const PAGE: usize = 1000;
 pub struct MockStorageClient {
     public_url: Url,
     capacity_bytes: u64,
-    signing_key: [u8; 32],
+    signing_key: [u8; 64],
     kept: Mutex<Kept>,
 }
 
@@ -49,7 +49,9 @@ struct Object {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RedeemError {
     /// The URL was not made here, or something that it signs was changed.
-    #[error("the URL's signature does not fit the request; ask for a new URL and send the request exactly as it says")]
+    #[error(
+        "the URL's signature does not fit the request; ask for a new URL and send the request exactly as it says"
+    )]
     SignatureMismatch,
     /// Its time is over.
     #[error("the URL has expired; ask for a new one")]
@@ -102,7 +104,12 @@ impl MockStorageClient {
     }
 
     /// Stores what a presigned PUT brings, unless something is there. `query` is the URL's.
-    pub fn redeem_put(&self, key: &str, query: &str, put: PresentedPut<'_>) -> Result<StoredFrame, RedeemError> {
+    pub fn redeem_put(
+        &self,
+        key: &str,
+        query: &str,
+        put: PresentedPut<'_>,
+    ) -> Result<StoredFrame, RedeemError> {
         if put.content_type != Some(CONTENT_TYPE) || put.if_none_match != Some("*") {
             return Err(RedeemError::SignatureMismatch);
         }
@@ -114,11 +121,20 @@ impl MockStorageClient {
         kept.put(path, put.jpeg, None, self.capacity_bytes).ok_or(RedeemError::Full)
     }
 
-    fn signed_path(&self, method: &str, key: &str, query: &str, length: Option<u64>) -> Result<FramePath, RedeemError> {
+    fn signed_path(
+        &self,
+        method: &str,
+        key: &str,
+        query: &str,
+        length: Option<u64>,
+    ) -> Result<FramePath, RedeemError> {
         let path = FramePath::parse(key).ok_or(RedeemError::SignatureMismatch)?;
-        let value = |name: &str| url::form_urlencoded::parse(query.as_bytes()).find(|it| it.0 == name).map(|it| it.1);
-        let expires: i64 = value("expires").and_then(|it| it.parse().ok()).ok_or(RedeemError::SignatureMismatch)?;
-        let signature = value("signature").and_then(|it| from_hex(&it)).ok_or(RedeemError::SignatureMismatch)?;
+        let value =
+            |name: &str| url::form_urlencoded::parse(query.as_bytes()).find(|it| it.0 == name).map(|it| it.1);
+        let expires: i64 =
+            value("expires").and_then(|it| it.parse().ok()).ok_or(RedeemError::SignatureMismatch)?;
+        let signature =
+            value("signature").and_then(|it| from_hex(&it)).ok_or(RedeemError::SignatureMismatch)?;
         let signed = self.sign(method, &path, expires, length).verify_slice(&signature);
         if signed.is_err() {
             return Err(RedeemError::SignatureMismatch);
@@ -143,7 +159,8 @@ impl MockStorageClient {
         ttl: Duration,
         length: Option<u64>,
     ) -> Result<(Url, DateTime<Utc>), UpstreamError> {
-        let rejected = |why: &str| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
+        let rejected =
+            |why: &str| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
         if !(Duration::from_secs(1)..=MAX_PRESIGN_TTL).contains(&ttl) {
             return Err(rejected("a presigned URL lives from 1 second to 7 days"));
         }
@@ -167,13 +184,21 @@ impl MockStorageClient {
 
 impl Debug for MockStorageClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MockStorageClient").field("capacity_bytes", &self.capacity_bytes).finish_non_exhaustive()
+        f.debug_struct("MockStorageClient")
+            .field("capacity_bytes", &self.capacity_bytes)
+            .finish_non_exhaustive()
     }
 }
 
 impl Kept {
     /// Stores an object; `None` when there is no room for it.
-    fn put(&mut self, path: FramePath, jpeg: Bytes, metadata: Option<FrameMetadata>, capacity: u64) -> Option<StoredFrame> {
+    fn put(
+        &mut self,
+        path: FramePath,
+        jpeg: Bytes,
+        metadata: Option<FrameMetadata>,
+        capacity: u64,
+    ) -> Option<StoredFrame> {
         let size_bytes = jpeg.len() as u64;
         let replaced = self.objects.get(&path).map_or(0, |it| it.jpeg.len() as u64);
         let bytes = self.bytes - replaced + size_bytes;
@@ -206,7 +231,12 @@ impl StorageClient for MockStorageClient {
         metadata: &FrameMetadata,
     ) -> Result<StoredFrame, UpstreamError> {
         self.kept().put(*path, jpeg, Some(*metadata), self.capacity_bytes).ok_or_else(|| {
-            UpstreamError::new(Service::Storage, "upload_frame", UpstreamErrorKind::Exhausted, RedeemError::Full)
+            UpstreamError::new(
+                Service::Storage,
+                "upload_frame",
+                UpstreamErrorKind::Exhausted,
+                RedeemError::Full,
+            )
         })
     }
 
@@ -220,8 +250,12 @@ impl StorageClient for MockStorageClient {
 
     async fn list_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
         let kept = self.kept();
-        let mut sessions: Vec<SessionId> =
-            kept.objects.keys().map(|it| it.session).filter(|it| after.is_none_or(|after| after < *it)).collect();
+        let mut sessions: Vec<SessionId> = kept
+            .objects
+            .keys()
+            .map(|it| it.session)
+            .filter(|it| after.is_none_or(|after| after < *it))
+            .collect();
         sessions.dedup();
         sessions.truncate(PAGE);
         Ok(sessions)

@@ -163,11 +163,16 @@ impl R2StorageClient {
             Err(error) => return Err(failure("GetObject", &error)),
         };
         let expected = object.content_length.and_then(|it| usize::try_from(it).ok());
-        let broken = |why: String| UpstreamError::new(Service::Storage, "GetObject", UpstreamErrorKind::Unavailable, why);
-        let body = object.body.collect().await.map_err(|error| broken(format!("the body broke off: {error}")))?;
+        let broken = |why: String| {
+            UpstreamError::new(Service::Storage, "GetObject", UpstreamErrorKind::Unavailable, why)
+        };
+        let body =
+            object.body.collect().await.map_err(|error| broken(format!("the body broke off: {error}")))?;
         let body = body.into_bytes();
         match expected {
-            Some(expected) if expected != body.len() => Err(broken("the body is shorter than announced".to_owned())),
+            Some(expected) if expected != body.len() => {
+                Err(broken("the body is shorter than announced".to_owned()))
+            }
             _ => Ok(Some(body)),
         }
     }
@@ -175,12 +180,18 @@ impl R2StorageClient {
     /// One page of the objects under a prefix.
     async fn page(&self, prefix: &str, token: Option<String>) -> Result<Page, UpstreamError> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let page = request.set_continuation_token(token).send().await.map_err(|it| failure("ListObjectsV2", &it))?;
+        let page =
+            request.set_continuation_token(token).send().await.map_err(|it| failure("ListObjectsV2", &it))?;
         let next = page.next_continuation_token.clone();
         if page.is_truncated == Some(true) && next.is_none() {
             // Going on would list the first page again and again; stopping would miss objects.
             let why = "a truncated page without a continuation token";
-            return Err(UpstreamError::new(Service::Storage, "ListObjectsV2", UpstreamErrorKind::InvalidResponse, why));
+            return Err(UpstreamError::new(
+                Service::Storage,
+                "ListObjectsV2",
+                UpstreamErrorKind::InvalidResponse,
+                why,
+            ));
         }
         let objects = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
             let size = object.size.and_then(|it| u64::try_from(it).ok()).unwrap_or_default();
@@ -205,7 +216,8 @@ impl R2StorageClient {
 
     /// Deletes up to [`DELETE_BATCH`] keys in one request; gives those that were not deleted.
     async fn delete_batch(&self, keys: &[String]) -> Result<Vec<String>, UpstreamError> {
-        let rejected = |error| UpstreamError::new(Service::Storage, "DeleteObjects", UpstreamErrorKind::Rejected, error);
+        let rejected =
+            |error| UpstreamError::new(Service::Storage, "DeleteObjects", UpstreamErrorKind::Rejected, error);
         let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build());
         let objects = objects.collect::<Result<Vec<_>, _>>().map_err(rejected)?;
         let delete = Delete::builder().set_objects(Some(objects)).build().map_err(rejected)?;
@@ -225,11 +237,13 @@ impl R2StorageClient {
         ttl: Duration,
         make: impl AsyncFnOnce(PresigningConfig) -> Result<PresignedRequest, UpstreamError>,
     ) -> Result<(Url, Vec<(String, String)>), UpstreamError> {
-        let rejected = |why: &str| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
+        let rejected =
+            |why: &str| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
         if !(Duration::from_secs(1)..=MAX_PRESIGN_TTL).contains(&ttl) {
             return Err(rejected("a presigned URL lives from 1 second to 7 days"));
         }
-        let config = PresigningConfig::expires_in(ttl).map_err(|_| rejected("the time to live was refused"))?;
+        let config =
+            PresigningConfig::expires_in(ttl).map_err(|_| rejected("the time to live was refused"))?;
         let request = make(config).await?;
         let url = Url::parse(request.uri()).map_err(|_| rejected("the SDK made no URL"))?;
         let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -293,7 +307,8 @@ impl StorageClient for R2StorageClient {
                 .await?;
             let prefixes: Vec<&str> = page.common_prefixes().iter().filter_map(|it| it.prefix()).collect();
             let id = |it: &&str| it.strip_prefix(FramePath::ROOT)?.strip_suffix('/')?.parse().ok();
-            let sessions: Vec<SessionId> = prefixes.iter().filter_map(id).filter(|it| Some(*it) != after).collect();
+            let sessions: Vec<SessionId> =
+                prefixes.iter().filter_map(id).filter(|it| Some(*it) != after).collect();
             // A page of nothing but prefixes that are no sessions is not the end.
             match (sessions.is_empty(), page.is_truncated, prefixes.last()) {
                 (true, Some(true), Some(last)) => start = Some(format!("{last}~")),

@@ -99,8 +99,9 @@ impl ClaudeVision {
                 UpstreamError::new(Service::Model, what, UpstreamErrorKind::Rejected, error)
             }
         };
-        let mut key = HeaderValue::from_str(settings.api_key.expose_secret().trim())
-            .map_err(|_bad_key| unusable("reading ANTHROPIC_API_KEY")("it has characters that no key has".into()))?;
+        let mut key = HeaderValue::from_str(settings.api_key.expose_secret().trim()).map_err(|_bad_key| {
+            unusable("reading ANTHROPIC_API_KEY")("it has characters that no key has".into())
+        })?;
         key.set_sensitive(true);
         let headers = HeaderMap::from_iter([
             (HeaderName::from_static("x-api-key"), key),
@@ -116,7 +117,8 @@ impl ClaudeVision {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| unusable("building an HTTP client")(error.into()))?;
-        let prompt = Prompt::embedded(catalog).map_err(|error| unusable("reading the prompt")(error.into()))?;
+        let prompt =
+            Prompt::embedded(catalog).map_err(|error| unusable("reading the prompt")(error.into()))?;
         Ok(Self {
             http,
             base_url: settings.base_url.as_str().trim_end_matches('/').to_owned(),
@@ -155,7 +157,8 @@ impl ClaudeVision {
 
     async fn try_once(&self, body: &Body, usage: &mut Usage) -> Result<Message, UpstreamError> {
         let request = self.http.post(format!("{}/v1/messages", self.base_url));
-        let request = request.header(CONTENT_TYPE, "application/json").body(reqwest::Body::wrap(body.clone()));
+        let request =
+            request.header(CONTENT_TYPE, "application/json").body(reqwest::Body::wrap(body.clone()));
         let response = request.send().await.map_err(|it| error::transport("POST /v1/messages", it))?;
         let response = error::refused("POST /v1/messages", response).await?;
         stream::read(response, usage).await
@@ -214,9 +217,17 @@ impl VisionClient for ClaudeVision {
     async fn look(&self, look: &Look) -> Result<Answer<ModelAnalysis>, VisionError> {
         let too_large = |why| VisionError { kind: VisionErrorKind::TooLarge(why), usage: Usage::default() };
         check_frames(look).map_err(too_large)?;
-        let body = self.request(self.prompt.system(), self.look_blocks(look), self.prompt.analysis_schema(), "medium");
+        let body = self.request(
+            self.prompt.system(),
+            self.look_blocks(look),
+            self.prompt.analysis_schema(),
+            "medium",
+        );
         if MAX_REQUEST_BYTES < body.len() {
-            return Err(too_large(format!("they are {} MB, and the model takes 32 MB at once", body.len() >> 20)));
+            return Err(too_large(format!(
+                "they are {} MB, and the model takes 32 MB at once",
+                body.len() >> 20
+            )));
         }
         let (text, usage) = self.ask(&body).await?;
         match ModelAnalysis::parse(&text) {
@@ -250,7 +261,8 @@ impl VisionClient for ClaudeVision {
 
     async fn check(&self) -> Result<(), UpstreamError> {
         const WHAT: &str = "GET /v1/models";
-        let request = self.http.get(format!("{}/v1/models/{}", self.base_url, self.model)).timeout(CHECK_TIMEOUT);
+        let request =
+            self.http.get(format!("{}/v1/models/{}", self.base_url, self.model)).timeout(CHECK_TIMEOUT);
         let response = request.send().await.map_err(|it| error::transport(WHAT, it))?;
         error::refused(WHAT, response).await.map(drop)
     }

@@ -4,8 +4,8 @@
 
 use super::{Answer, Look, VisionClient, VisionError};
 use crate::analysis::{
-    Certainty, ContentFlag, Medium, ObservedStroke, PublishedAnalysis, Quality, Segment, SwimmerCount, Usage, View,
-    Visible,
+    Certainty, ContentFlag, Medium, ObservedStroke, PublishedAnalysis, Quality, Segment, SwimmerCount, Usage,
+    View, Visible,
 };
 use crate::review::{Agreement, ModelAnalysis, ModelCapture, ModelNotesAnswer, ModelStroke};
 use crate::upstream::UpstreamError;
@@ -60,7 +60,8 @@ impl VisionClient for MockVision {
         _notes: &str,
         _analysis: &PublishedAnalysis,
     ) -> Result<Answer<ModelNotesAnswer>, VisionError> {
-        let text = "Your notes were kept, but this service runs without a model, so nobody answers them.".to_owned();
+        let text =
+            "Your notes were kept, but this service runs without a model, so nobody answers them.".to_owned();
         Ok(Answer { value: ModelNotesAnswer { text, frames: Vec::new() }, usage: Usage::default() })
     }
 

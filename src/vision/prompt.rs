@@ -45,7 +45,8 @@ impl Prompt {
     pub fn embedded(catalog: &Catalog) -> Result<Self, PromptError> {
         let (version, text) = ANALYSIS.split_once('\n').ok_or(PromptError::Version)?;
         let version = version.strip_prefix("version: ").ok_or(PromptError::Version)?;
-        let schema = |file, text| serde_json::from_str(text).map_err(|source| PromptError::Schema { file, source });
+        let schema =
+            |file, text| serde_json::from_str(text).map_err(|source| PromptError::Schema { file, source });
         Ok(Self {
             version: version.trim().to_owned(),
             system: format!("{}\n\n{}", text.trim(), written_out(catalog)),

@@ -70,20 +70,15 @@ async fn two_stores_on_one_file_see_each_other_and_one_of_both_starts_an_analysi
 
     one.create_session(&session).await.unwrap();
 
-    assert_eq!(
-        other.existing_sessions(&[session.id]).await.unwrap(),
-        [session.id]
-    );
+    assert_eq!(other.existing_sessions(&[session.id]).await.unwrap(), [session.id]);
     let asked: Vec<_> = (0..20).map(|_| analysis(&session)).collect();
     let outcomes = join_all(asked.iter().enumerate().map(|(n, analysis)| {
         let store = [&one, &other][n % 2];
         store.start_analysis(analysis, at(-1))
     }))
     .await;
-    let n_started = outcomes
-        .into_iter()
-        .filter(|outcome| *outcome.as_ref().unwrap() == StartedAnalysis::Started)
-        .count();
+    let n_started =
+        outcomes.into_iter().filter(|outcome| *outcome.as_ref().unwrap() == StartedAnalysis::Started).count();
     assert_eq!(n_started, 1);
 }
 
@@ -102,11 +97,7 @@ async fn many_writers_on_one_file_wait_for_each_other_and_lose_nothing() {
         result.unwrap();
     }
     let listed = stores[0].list_sessions(&owner, None, 100).await.unwrap();
-    let listed: Vec<_> = listed
-        .into_iter()
-        .rev()
-        .map(|record| record.session)
-        .collect();
+    let listed: Vec<_> = listed.into_iter().rev().map(|record| record.session).collect();
     assert_eq!(listed, sessions);
 }
 
@@ -126,19 +117,13 @@ async fn a_new_file_can_be_opened_by_many_at_once() {
 async fn what_was_deleted_is_in_no_file_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("records.db")).await;
-    let session = Session {
-        user_notes: Some("my-secret-notes ".repeat(1_000)),
-        ..session(&new_owner(), 15)
-    };
+    let session = Session { user_notes: Some("my-secret-notes ".repeat(1_000)), ..session(&new_owner(), 15) };
     store.create_session(&session).await.unwrap();
     let turns = [turn(0, "my-secret-question")];
     store.append_turns(session.id, &turns).await.unwrap();
     assert!(is_in_a_file(folder.path(), "my-secret"));
 
-    store
-        .delete_session(&session.owner, session.id)
-        .await
-        .unwrap();
+    store.delete_session(&session.owner, session.id).await.unwrap();
 
     assert!(!is_in_a_file(folder.path(), "my-secret"));
 }
@@ -236,8 +221,6 @@ async fn a_probe_leaves_no_record_behind() {
     store.probe().await.unwrap();
 
     let file = rusqlite::Connection::open(&path).unwrap();
-    let n_sessions: u32 = file
-        .query_row("SELECT count(*) FROM sessions", [], |row| row.get(0))
-        .unwrap();
+    let n_sessions: u32 = file.query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
     assert_eq!(n_sessions, 0);
 }

@@ -47,9 +47,7 @@ impl<T: Serialize> ToSql for Json<T> {
 
 impl<T: for<'a> Deserialize<'a>> FromSql for Json<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        serde_json::from_str(value.as_str()?)
-            .map(Self)
-            .map_err(FromSqlError::other)
+        serde_json::from_str(value.as_str()?).map(Self).map_err(FromSqlError::other)
     }
 }
 
@@ -66,8 +64,6 @@ impl ToSql for Millis {
 impl FromSql for Millis {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let millis = value.as_i64()?;
-        DateTime::from_timestamp_millis(millis)
-            .map(Self)
-            .ok_or(FromSqlError::OutOfRange(millis))
+        DateTime::from_timestamp_millis(millis).map(Self).ok_or(FromSqlError::OutOfRange(millis))
     }
 }

@@ -14,9 +14,7 @@ use std::time::Duration;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every change of the tables in order; one that was released is never edited.
-const MIGRATION_STEPS: &[M<'static>] = &[M::up(include_str!(
-    "../../../migrations/sqlite/0001_sessions.sql"
-))];
+const MIGRATION_STEPS: &[M<'static>] = &[M::up(include_str!("../../../migrations/sqlite/0001_sessions.sql"))];
 
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
 
@@ -29,13 +27,9 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, UpstreamError> {
 pub(super) fn open_file(path: &Path) -> Result<Connection, UpstreamError> {
     create_file(path).map_err(|error| unusable_file(path, &error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection =
-        Connection::open_with_flags(path, flags).map_err(|error| failure("open", error))?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|error| failure("open", error))?;
     // Without the right to write, the file is opened for reading only and without an error.
-    if connection
-        .is_readonly(MAIN_DB)
-        .map_err(|error| failure("open", error))?
-    {
+    if connection.is_readonly(MAIN_DB).map_err(|error| failure("open", error))? {
         let read_only = io::Error::from(io::ErrorKind::PermissionDenied);
         return Err(unusable_file(path, &read_only));
     }

@@ -131,8 +131,7 @@ pub(super) fn session_exists(db: &Connection, id: SessionId) -> Result<bool> {
 
 /// Reads as little as possible from the tables.
 pub(super) fn select_anything(db: &Connection) -> Result<()> {
-    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions)")?
-        .query_row([], |_| Ok(()))
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions)")?.query_row([], |_| Ok(()))
 }
 
 /// Those of the ids that have a session, whoever owns it.
@@ -140,18 +139,12 @@ pub(super) fn select_existing(db: &Connection, ids: &[SessionId]) -> Result<Vec<
     db.prepare_cached(
         "SELECT session_id FROM sessions WHERE session_id IN (SELECT value FROM json_each(?1))",
     )?
-    .query_and_then([Json(ids)], |row| {
-        row.get(0).map(|Word(id): Word<SessionId>| id)
-    })?
+    .query_and_then([Json(ids)], |row| row.get(0).map(|Word(id): Word<SessionId>| id))?
     .collect()
 }
 
 /// The owner's session of this id, without its frames.
-pub(super) fn select_session(
-    db: &Connection,
-    owner: &Owner,
-    id: SessionId,
-) -> Result<Option<Session>> {
+pub(super) fn select_session(db: &Connection, owner: &Owner, id: SessionId) -> Result<Option<Session>> {
     db.prepare_cached("SELECT * FROM sessions WHERE owner = ?1 AND session_id = ?2")?
         .query_row(params![owner.as_str(), Word(id)], read_session)
         .optional()
@@ -174,10 +167,7 @@ pub(super) fn select_page(
 }
 
 /// Everything known about these sessions, in their order, by three statements however many they are.
-pub(super) fn complete_records(
-    db: &Connection,
-    sessions: Vec<Session>,
-) -> Result<Vec<SessionRecord>> {
+pub(super) fn complete_records(db: &Connection, sessions: Vec<Session>) -> Result<Vec<SessionRecord>> {
     let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
     let mut frames = select_frames(db, &ids)?;
     let mut analyses = select_analyses(db, &ids)?;
@@ -187,10 +177,7 @@ pub(super) fn complete_records(
         .map(|session| SessionRecord {
             analyses: analyses.remove(&session.id).unwrap_or_default(),
             turns: turns.remove(&session.id).unwrap_or_default(),
-            session: Session {
-                frames: frames.remove(&session.id).unwrap_or_default(),
-                ..session
-            },
+            session: Session { frames: frames.remove(&session.id).unwrap_or_default(), ..session },
         })
         .collect())
 }
@@ -203,8 +190,7 @@ pub(super) fn insert_deletion(
     now: DateTime<Utc>,
     forget_before: DateTime<Utc>,
 ) -> Result<()> {
-    db.prepare_cached("DELETE FROM deletions WHERE deleted_at < ?1")?
-        .execute([Millis(forget_before)])?;
+    db.prepare_cached("DELETE FROM deletions WHERE deleted_at < ?1")?.execute([Millis(forget_before)])?;
     db.prepare_cached(
         "INSERT INTO deletions (owner, session_id, deleted_at) VALUES (?1, ?2, ?3)
          ON CONFLICT DO UPDATE SET deleted_at = excluded.deleted_at",
@@ -266,10 +252,7 @@ fn select_frames(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId
 
 /// The latest state of each analysis. The inner part reads only the index, so that earlier states cost
 /// next to nothing.
-fn select_analyses(
-    db: &Connection,
-    ids: &[SessionId],
-) -> Result<HashMap<SessionId, Vec<Analysis>>> {
+fn select_analyses(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId, Vec<Analysis>>> {
     let statement = "SELECT session_id, state FROM analysis_states WHERE state_id IN (
              SELECT state_id FROM (
                  SELECT state_id, row_number() OVER (
@@ -281,9 +264,7 @@ fn select_analyses(
              WHERE place = 1
          )
          ORDER BY session_id, analysis_id";
-    select_by_session(db, statement, ids, |row| {
-        row.get("state").map(|Json(analysis)| analysis)
-    })
+    select_by_session(db, statement, ids, |row| row.get("state").map(|Json(analysis)| analysis))
 }
 
 fn select_turns(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId, Vec<Turn>>> {
@@ -292,12 +273,7 @@ fn select_turns(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId,
     select_by_session(db, statement, ids, |row| {
         let Word(role) = row.get("role")?;
         let Millis(created_at) = row.get("created_at")?;
-        Ok(Turn {
-            number: row.get("number")?,
-            role,
-            content: row.get("content")?,
-            created_at,
-        })
+        Ok(Turn { number: row.get("number")?, role, content: row.get("content")?, created_at })
     })
 }
 

@@ -19,7 +19,8 @@ pub(super) fn failure<E: ProvideErrorMetadata>(
             failed(UpstreamErrorKind::Timeout, "no connection in time".to_owned())
         }
         SdkError::DispatchFailure(failure) => {
-            let why = failure.as_connector_error().map_or_else(|| "no connection".to_owned(), innermost);
+            let why =
+                failure.as_connector_error().map_or_else(|| "no connection".to_owned(), |it| innermost(it));
             failed(UpstreamErrorKind::Unavailable, why)
         }
         SdkError::ResponseError(response) => {

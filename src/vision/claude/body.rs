@@ -52,7 +52,11 @@ pub(super) struct Body {
 
 impl Clone for Body {
     fn clone(&self) -> Self {
-        Self { segments: Arc::clone(&self.segments), at: (0, 0), left: self.segments.iter().map(Segment::len).sum() }
+        Self {
+            segments: Arc::clone(&self.segments),
+            at: (0, 0),
+            left: self.segments.iter().map(Segment::len).sum(),
+        }
     }
 }
 
@@ -87,7 +91,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Ready(self.next_piece().map(|piece| {
             self.left -= piece.len() as u64;
             Ok(Frame::data(piece))

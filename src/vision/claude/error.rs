@@ -88,7 +88,11 @@ pub(super) fn too_large(error: UpstreamError) -> VisionErrorKind {
     }
 }
 
-fn kind(status: StatusCode, detail: Option<&ErrorDetail>, retry_after: Option<Duration>) -> UpstreamErrorKind {
+fn kind(
+    status: StatusCode,
+    detail: Option<&ErrorDetail>,
+    retry_after: Option<Duration>,
+) -> UpstreamErrorKind {
     let code = detail.and_then(|it| it.details.as_ref()?.error_code.as_deref());
     match status.as_u16() {
         401 | 403 => UpstreamErrorKind::Unauthorized,

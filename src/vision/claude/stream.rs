@@ -32,9 +32,16 @@ pub(super) struct Message {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Event {
-    MessageStart { message: MessageStart },
-    ContentBlockDelta { delta: Value },
-    MessageDelta { delta: MessageDelta, usage: Option<Value> },
+    MessageStart {
+        message: MessageStart,
+    },
+    ContentBlockDelta {
+        delta: Value,
+    },
+    MessageDelta {
+        delta: MessageDelta,
+        usage: Option<Value>,
+    },
     MessageStop,
     Error(ErrorBody),
     #[serde(other)]
@@ -75,7 +82,9 @@ pub(super) async fn read(response: Response, usage: &mut Usage) -> Result<Messag
     while let Some(event) = events.next().await {
         let event = event.map_err(|error| match error {
             EventStreamError::Transport(error) => error,
-            EventStreamError::Utf8(_) | EventStreamError::Parser(_) => invalid("the stream is no event stream"),
+            EventStreamError::Utf8(_) | EventStreamError::Parser(_) => {
+                invalid("the stream is no event stream")
+            }
         })?;
         let Ok(event) = serde_json::from_str(&event.data) else {
             // Half an event: what comes after it cannot be trusted either.

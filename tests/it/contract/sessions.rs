@@ -6,8 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use crate::support::records::{
-    DIFFICULT_TEXT, analysis, at, bare_session, completed, failed, new_owner, renewed, session,
-    turn,
+    DIFFICULT_TEXT, analysis, at, bare_session, completed, failed, new_owner, renewed, session, turn,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -74,19 +73,13 @@ struct Opened {
 }
 
 async fn in_memory() -> Opened {
-    Opened {
-        store: Arc::new(SqliteSessionStore::in_memory().unwrap()),
-        _keep: None,
-    }
+    Opened { store: Arc::new(SqliteSessionStore::in_memory().unwrap()), _keep: None }
 }
 
 async fn in_a_file() -> Opened {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.db");
-    Opened {
-        store: Arc::new(SqliteSessionStore::open(&path).await.unwrap()),
-        _keep: Some(Box::new(folder)),
-    }
+    Opened { store: Arc::new(SqliteSessionStore::open(&path).await.unwrap()), _keep: Some(Box::new(folder)) }
 }
 
 /// Nothing is stale yet at this time.
@@ -117,10 +110,7 @@ async fn analyses_of(store: &dyn SessionStore, session: &Session) -> Vec<Analysi
 
 async fn what_is_written_is_read_back_equal(store: &dyn SessionStore) {
     let session = session(&new_owner(), 60);
-    let analyses = vec![
-        completed(&analysis(&session), 7),
-        failed(&analysis(&session), 9),
-    ];
+    let analyses = vec![completed(&analysis(&session), 7), failed(&analysis(&session), 9)];
     let turns = vec![turn(0, DIFFICULT_TEXT), turn(1, "")];
 
     store.create_session(&session).await.unwrap();
@@ -130,14 +120,7 @@ async fn what_is_written_is_read_back_equal(store: &dyn SessionStore) {
     store.append_turns(session.id, &turns).await.unwrap();
 
     let record = record_of(store, &session).await.unwrap();
-    assert_eq!(
-        record,
-        SessionRecord {
-            session,
-            analyses,
-            turns
-        }
-    );
+    assert_eq!(record, SessionRecord { session, analyses, turns });
 }
 
 async fn a_session_without_optional_fields_is_read_back_equal(store: &dyn SessionStore) {
@@ -146,21 +129,11 @@ async fn a_session_without_optional_fields_is_read_back_equal(store: &dyn Sessio
     store.create_session(&session).await.unwrap();
 
     let record = record_of(store, &session).await.unwrap();
-    assert_eq!(
-        record,
-        SessionRecord {
-            session,
-            analyses: vec![],
-            turns: vec![]
-        }
-    );
+    assert_eq!(record, SessionRecord { session, analyses: vec![], turns: vec![] });
 }
 
 async fn times_are_kept_to_the_millisecond(store: &dyn SessionStore) {
-    let session = Session {
-        created_at: at(0) + TimeDelta::microseconds(999),
-        ..session(&new_owner(), 1)
-    };
+    let session = Session { created_at: at(0) + TimeDelta::microseconds(999), ..session(&new_owner(), 1) };
 
     store.create_session(&session).await.unwrap();
 
@@ -183,20 +156,13 @@ async fn the_same_write_twice_is_the_same_as_once(store: &dyn SessionStore) {
     assert_eq!(record.session, session);
     assert_eq!(record.analyses, [complete]);
     assert_eq!(record.turns, turns);
-    let removed = store
-        .delete_session(&session.owner, session.id)
-        .await
-        .unwrap();
+    let removed = store.delete_session(&session.owner, session.id).await.unwrap();
     assert_eq!(removed, 1 + 2 + 2 + 2, "session, frames, states, turns");
 }
 
 async fn a_session_whose_id_is_taken_is_left_as_it_is(store: &dyn SessionStore) {
     let first = created(store, &new_owner()).await;
-    let second = Session {
-        id: first.id,
-        title: Some("Another".to_owned()),
-        ..session(&new_owner(), 5)
-    };
+    let second = Session { id: first.id, title: Some("Another".to_owned()), ..session(&new_owner(), 5) };
 
     store.create_session(&second).await.unwrap();
 
@@ -249,14 +215,7 @@ async fn a_listed_session_comes_with_everything_known_about_it(store: &dyn Sessi
         store.record_analysis(&complete).await.unwrap();
         let turns: Vec<_> = (0..n_turns).map(|number| turn(number, "Hm.")).collect();
         store.append_turns(session.id, &turns).await.unwrap();
-        expected.insert(
-            0,
-            SessionRecord {
-                session,
-                analyses: vec![complete],
-                turns,
-            },
-        );
+        expected.insert(0, SessionRecord { session, analyses: vec![complete], turns });
     }
 
     let listed = store.list_sessions(&owner, None, 10).await.unwrap();
@@ -275,10 +234,7 @@ async fn deletion_removes_everything_counts_it_and_can_be_repeated(store: &dyn S
     let owner = new_owner();
     let session = created(store, &owner).await;
     let analysis = started(store, &session).await;
-    store
-        .record_analysis(&completed(&analysis, 5))
-        .await
-        .unwrap();
+    store.record_analysis(&completed(&analysis, 5)).await.unwrap();
     let turns = [turn(0, "Why?"), turn(1, "Because."), turn(2, "Thanks.")];
     store.append_turns(session.id, &turns).await.unwrap();
 
@@ -296,61 +252,36 @@ async fn deletion_leaves_other_sessions_alone(store: &dyn SessionStore) {
     let owner = new_owner();
     let [kept, gone] = [created(store, &owner).await, created(store, &owner).await];
     let analysis = started(store, &kept).await;
-    store
-        .append_turns(kept.id, &[turn(0, "Why?")])
-        .await
-        .unwrap();
+    store.append_turns(kept.id, &[turn(0, "Why?")]).await.unwrap();
 
     store.delete_session(&owner, gone.id).await.unwrap();
 
     let listed = store.list_sessions(&owner, None, 10).await.unwrap();
-    let expected = SessionRecord {
-        session: kept,
-        analyses: vec![analysis],
-        turns: vec![turn(0, "Why?")],
-    };
+    let expected = SessionRecord { session: kept, analyses: vec![analysis], turns: vec![turn(0, "Why?")] };
     assert_eq!(listed, [expected]);
 }
 
 async fn a_late_write_about_a_deleted_session_changes_nothing(store: &dyn SessionStore) {
     let session = created(store, &new_owner()).await;
     let analysis = started(store, &session).await;
-    store
-        .delete_session(&session.owner, session.id)
-        .await
-        .unwrap();
+    store.delete_session(&session.owner, session.id).await.unwrap();
 
-    store
-        .record_analysis(&completed(&analysis, 5))
-        .await
-        .unwrap();
-    store
-        .append_turns(session.id, &[turn(0, "Why?")])
-        .await
-        .unwrap();
+    store.record_analysis(&completed(&analysis, 5)).await.unwrap();
+    store.append_turns(session.id, &[turn(0, "Why?")]).await.unwrap();
     store.create_session(&session).await.unwrap();
-    let outcome = store
-        .start_analysis(&renewed(&analysis, 9), long_ago())
-        .await
-        .unwrap();
+    let outcome = store.start_analysis(&renewed(&analysis, 9), long_ago()).await.unwrap();
 
     assert_eq!(outcome, StartedAnalysis::NoSession);
     assert_eq!(record_of(store, &session).await, None);
     assert_eq!(store.existing_sessions(&[session.id]).await.unwrap(), []);
-    let removed = store
-        .delete_session(&session.owner, session.id)
-        .await
-        .unwrap();
+    let removed = store.delete_session(&session.owner, session.id).await.unwrap();
     assert_eq!(removed, 0, "nothing was left behind");
 }
 
 async fn a_session_deleted_while_it_is_created_does_not_come_back(store: &dyn SessionStore) {
     let session = session(&new_owner(), 2);
 
-    store
-        .delete_session(&session.owner, session.id)
-        .await
-        .unwrap();
+    store.delete_session(&session.owner, session.id).await.unwrap();
     store.create_session(&session).await.unwrap();
 
     assert_eq!(record_of(store, &session).await, None);
@@ -359,10 +290,7 @@ async fn a_session_deleted_while_it_is_created_does_not_come_back(store: &dyn Se
 async fn nobody_keeps_another_from_creating_a_session(store: &dyn SessionStore) {
     let session = session(&new_owner(), 2);
 
-    store
-        .delete_session(&new_owner(), session.id)
-        .await
-        .unwrap();
+    store.delete_session(&new_owner(), session.id).await.unwrap();
     store.create_session(&session).await.unwrap();
 
     assert!(record_of(store, &session).await.is_some());
@@ -374,23 +302,14 @@ async fn start_all(
     analyses: &[Analysis],
     stale_before: DateTime<Utc>,
 ) -> Vec<AnalysisId> {
-    let starts = analyses
-        .iter()
-        .map(|analysis| store.start_analysis(analysis, stale_before));
+    let starts = analyses.iter().map(|analysis| store.start_analysis(analysis, stale_before));
     let outcomes = join_all(starts).await.into_iter().map(Result::unwrap);
-    let (started, blocked): (Vec<_>, Vec<_>) = outcomes
-        .zip(analyses)
-        .partition(|(outcome, _)| *outcome == StartedAnalysis::Started);
+    let (started, blocked): (Vec<_>, Vec<_>) =
+        outcomes.zip(analyses).partition(|(outcome, _)| *outcome == StartedAnalysis::Started);
     for (outcome, _) in blocked {
-        assert!(
-            matches!(outcome, StartedAnalysis::AlreadyRunning(_)),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, StartedAnalysis::AlreadyRunning(_)), "{outcome:?}");
     }
-    started
-        .into_iter()
-        .map(|(_, analysis)| analysis.id)
-        .collect()
+    started.into_iter().map(|(_, analysis)| analysis.id).collect()
 }
 
 async fn of_many_analyses_asked_for_at_once_one_starts(store: &dyn SessionStore) {
@@ -400,18 +319,14 @@ async fn of_many_analyses_asked_for_at_once_one_starts(store: &dyn SessionStore)
     let started = start_all(store, &asked, long_ago()).await;
 
     assert_eq!(started.len(), 1);
-    let [recorded] = &analyses_of(store, &session).await[..] else {
-        panic!("one analysis is recorded")
-    };
+    let [recorded] = &analyses_of(store, &session).await[..] else { panic!("one analysis is recorded") };
     assert_eq!(recorded.id, started[0]);
 }
 
 async fn of_many_takeovers_of_a_stale_analysis_one_starts(store: &dyn SessionStore) {
     let session = created(store, &new_owner()).await;
     let abandoned = started(store, &session).await;
-    let takeovers: Vec<_> = (1..=20)
-        .map(|ms| renewed(&abandoned, 60_000 + ms))
-        .collect();
+    let takeovers: Vec<_> = (1..=20).map(|ms| renewed(&abandoned, 60_000 + ms)).collect();
 
     let started = start_all(store, &takeovers, at(60_000)).await;
 
@@ -439,10 +354,7 @@ async fn a_running_analysis_blocks_until_it_is_stale(store: &dyn SessionStore) {
     let before_stale = store.start_analysis(&second, at(1_000)).await.unwrap();
     let when_stale = store.start_analysis(&second, at(1_001)).await.unwrap();
 
-    assert_eq!(
-        before_stale,
-        StartedAnalysis::AlreadyRunning(Box::new(first.clone()))
-    );
+    assert_eq!(before_stale, StartedAnalysis::AlreadyRunning(Box::new(first.clone())));
     assert_eq!(when_stale, StartedAnalysis::Started);
     assert_eq!(analyses_of(store, &session).await, [first, second]);
 }
@@ -463,11 +375,7 @@ async fn the_latest_state_wins_in_whatever_order_states_arrive(store: &dyn Sessi
     let analysis = started(store, &session).await;
     let complete = completed(&analysis, 30);
 
-    for state in [
-        failed(&analysis, 20),
-        complete.clone(),
-        renewed(&analysis, 10),
-    ] {
+    for state in [failed(&analysis, 20), complete.clone(), renewed(&analysis, 10)] {
         store.record_analysis(&state).await.unwrap();
     }
 
@@ -521,10 +429,7 @@ async fn turns_of_one_write_are_seen_together(store: &dyn SessionStore) {
 
 async fn a_turn_whose_number_is_taken_is_left_as_it_is(store: &dyn SessionStore) {
     let session = created(store, &new_owner()).await;
-    store
-        .append_turns(session.id, &[turn(0, "first")])
-        .await
-        .unwrap();
+    store.append_turns(session.id, &[turn(0, "first")]).await.unwrap();
 
     let later = [turn(0, "second"), turn(1, "second")];
     store.append_turns(session.id, &later).await.unwrap();
@@ -537,10 +442,7 @@ async fn existing_sessions_are_told_whoever_owns_them(store: &dyn SessionStore) 
     let mine = created(store, &new_owner()).await.id;
     let theirs = created(store, &new_owner()).await.id;
 
-    let existing = store
-        .existing_sessions(&[theirs, SessionId::new(), mine])
-        .await
-        .unwrap();
+    let existing = store.existing_sessions(&[theirs, SessionId::new(), mine]).await.unwrap();
 
     assert_eq!(existing.len(), 2);
     assert_eq!(HashSet::from_iter(existing), HashSet::from([mine, theirs]));

@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use swimcoach::analysis::{PublishedAnalysis, Usage, View};
 use swimcoach::session::{
-    Analysis, AnalysisId, AnalysisStatus, Failure, Frame, FrameNumber, Owner, Role, Session,
-    SessionId, Stroke, Turn,
+    Analysis, AnalysisId, AnalysisStatus, Failure, Frame, FrameNumber, Owner, Role, Session, SessionId,
+    Stroke, Turn,
 };
 use uuid::Uuid;
 
@@ -43,17 +43,8 @@ pub(crate) fn session(owner: &Owner, n_frames: u32) -> Session {
 
 /// A session with no more than a session must have.
 pub(crate) fn bare_session(owner: &Owner) -> Session {
-    let frame = Frame {
-        timestamp_ms: None,
-        ..frame(9999)
-    };
-    Session {
-        user_notes: None,
-        title: None,
-        view: None,
-        frames: vec![frame],
-        ..session(owner, 0)
-    }
+    let frame = Frame { timestamp_ms: None, ..frame(9999) };
+    Session { user_notes: None, title: None, view: None, frames: vec![frame], ..session(owner, 0) }
 }
 
 /// An analysis of the session as it is first recorded: running since `at(0)`.
@@ -74,10 +65,7 @@ pub(crate) fn analysis(session: &Session) -> Analysis {
 
 /// The same analysis, still running at `at(offset_ms)`.
 pub(crate) fn renewed(analysis: &Analysis, offset_ms: i64) -> Analysis {
-    Analysis {
-        updated_at: at(offset_ms),
-        ..analysis.clone()
-    }
+    Analysis { updated_at: at(offset_ms), ..analysis.clone() }
 }
 
 /// The same analysis, done at `at(offset_ms)` with a whole result.
@@ -113,11 +101,7 @@ pub(crate) fn failed(analysis: &Analysis, offset_ms: i64) -> Analysis {
 pub(crate) fn turn(number: u32, content: &str) -> Turn {
     Turn {
         number,
-        role: if number.is_multiple_of(2) {
-            Role::User
-        } else {
-            Role::Assistant
-        },
+        role: if number.is_multiple_of(2) { Role::User } else { Role::Assistant },
         content: content.to_owned(),
         created_at: at(number.into()),
     }
