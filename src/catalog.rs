@@ -5,6 +5,7 @@
 use crate::analysis::{Element, FindingKind, Medium, ObservedStroke, View, Visibility};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use thiserror::Error;
 
 /// The code of a finding for which the catalogue has none.
@@ -330,9 +331,12 @@ fn parse<T: serde::de::DeserializeOwned>(file: &'static str, text: &str) -> Resu
 }
 
 fn insert<T>(map: &mut BTreeMap<String, T>, name: String, entry: T) -> Result<(), CatalogError> {
-    match map.insert(name.clone(), entry) {
-        None => Ok(()),
-        Some(_) => Err(CatalogError::Entry(format!("{name} is there twice"))),
+    match map.entry(name) {
+        Entry::Occupied(taken) => Err(CatalogError::Entry(format!("{} is there twice", taken.key()))),
+        Entry::Vacant(free) => {
+            free.insert(entry);
+            Ok(())
+        }
     }
 }
 

@@ -58,6 +58,7 @@ pub struct ServerSettings {
 }
 
 /// Where frames are kept.
+#[expect(clippy::large_enum_variant, reason = "made once at start")]
 #[derive(Debug)]
 pub enum StorageSettings {
     /// In memory.
@@ -76,6 +77,7 @@ pub enum RecordSettings {
 }
 
 /// What looks at frames.
+#[expect(clippy::large_enum_variant, reason = "made once at start")]
 #[derive(Debug)]
 pub enum ModelSettings {
     /// Nobody; the capture check alone.
@@ -206,11 +208,12 @@ impl FromStr for AllowedOrigin {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(project) = text.strip_prefix("https://*.") {
             let name = project.strip_suffix(".pages.dev");
-            return match name.is_some_and(is_dns_label) {
-                true => Ok(Self::PagesProject(project.to_owned())),
-                false => Err(format!(
+            return if name.is_some_and(is_dns_label) {
+                Ok(Self::PagesProject(project.to_owned()))
+            } else {
+                Err(format!(
                     "{text:?} is too wide: a pattern must name one Pages project, like https://*.my-app.pages.dev"
-                )),
+                ))
             };
         }
         let exact =
@@ -309,13 +312,14 @@ impl Reader<'_> {
     fn records(&mut self) -> Option<RecordSettings> {
         let mock = self.flag("SNOWFLAKE_MOCK_MODE");
         let Some(url) = self.text("DATABASE_URL") else {
-            return match mock {
-                true => Some(RecordSettings::InMemory),
-                false => self.missing(
-                    "DATABASE_URL",
-                    "where records are kept, like sqlite://swimcoach.db",
-                    "or set SNOWFLAKE_MOCK_MODE=true to keep them in memory; this version does not speak to Snowflake",
-                ),
+            return if mock {
+                Some(RecordSettings::InMemory)
+            } else {
+                self.missing(
+                "DATABASE_URL",
+                "where records are kept, like sqlite://swimcoach.db",
+                "or set SNOWFLAKE_MOCK_MODE=true to keep them in memory; this version does not speak to Snowflake",
+            )
             };
         };
         match url.strip_prefix("sqlite:").map(|it| it.strip_prefix("//").unwrap_or(it)) {

@@ -98,21 +98,24 @@ fn advice(service: Service, kind: UpstreamErrorKind) -> &'static str {
         (Service::Storage, K::Unavailable | K::Timeout) => {
             "R2_ENDPOINT (or R2_ACCOUNT_ID) cannot be reached from here, or is down"
         }
-        (Service::Storage, K::Rejected | K::InvalidResponse) => "R2_ENDPOINT does not speak S3 as R2 does",
+        (Service::Storage, K::TooLarge | K::Rejected | K::InvalidResponse) => {
+            "R2_ENDPOINT does not speak S3 as R2 does"
+        }
         (Service::Records, K::Unavailable | K::Timeout) => {
             "the file of DATABASE_URL is locked by another process"
         }
         (Service::Records, K::Exhausted) => "the disk of DATABASE_URL is full",
-        (Service::Records, K::Unauthorized | K::NotFound | K::Rejected | K::InvalidResponse) => {
-            "DATABASE_URL names no database that can be opened and written; its folder must exist"
-        }
+        (
+            Service::Records,
+            K::Unauthorized | K::NotFound | K::TooLarge | K::Rejected | K::InvalidResponse,
+        ) => "DATABASE_URL names no database that can be opened and written; its folder must exist",
         (Service::Model, K::Unauthorized) => "ANTHROPIC_API_KEY is wrong, or may not use ANTHROPIC_MODEL",
         (Service::Model, K::NotFound) => "ANTHROPIC_MODEL names no model, or one that was retired",
         (Service::Model, K::Unavailable | K::Timeout) => {
             "ANTHROPIC_BASE_URL cannot be reached from here, or is down"
         }
         (Service::Model, K::Exhausted) => "the credit or spending limit behind ANTHROPIC_API_KEY is used up",
-        (Service::Model, K::Rejected | K::InvalidResponse) => {
+        (Service::Model, K::TooLarge | K::Rejected | K::InvalidResponse) => {
             "ANTHROPIC_BASE_URL does not speak the Claude Messages API"
         }
         (Service::Storage, K::Exhausted) => "the storage's quota is used up",

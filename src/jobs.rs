@@ -7,11 +7,13 @@
 use crate::session::SessionId;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+type BySession = HashMap<SessionId, Arc<CancellationToken>>;
 
 /// Runs background work and waits for it at the end.
 #[derive(Debug, Clone)]
@@ -23,12 +25,14 @@ pub struct Jobs {
     running: Arc<Semaphore>,
     /// Cancelled when everything must stop.
     stop: CancellationToken,
-    by_session: Arc<Mutex<HashMap<SessionId, CancellationToken>>>,
+    by_session: Arc<Mutex<BySession>>,
 }
 
 /// A place in the queue, taken before anything is recorded, so that what is recorded will run.
 #[derive(Debug)]
-pub struct Place(OwnedSemaphorePermit);
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Jobs {
     /// Room for `max_running` jobs at one time and `max_waiting` more behind them.
@@ -44,7 +48,7 @@ impl Jobs {
 
     /// Takes a place; `None` when all are taken.
     pub fn place(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
+        Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| Place { _permit: permit })
     }
 
     /// Runs a job about a session when its turn comes. `work` is given a token that is cancelled when the
@@ -54,14 +58,13 @@ impl Jobs {
         F: FnOnce(CancellationToken, Turn) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let cancel = self.stop.child_token();
-        self.lock().insert(session, cancel.clone());
-        let work = work(cancel, Turn(Arc::clone(&self.running)));
-        let jobs = self.clone();
+        let cancel = Arc::new(self.stop.child_token());
+        let work = work((*cancel).clone(), Turn(Arc::clone(&self.running)));
+        self.lock().insert(session, Arc::clone(&cancel));
+        let known = Known { by_session: Arc::clone(&self.by_session), session, cancel };
         self.tracker.spawn(async move {
+            let _held = (place, known);
             work.await;
-            jobs.lock().remove(&session);
-            drop(place);
         });
     }
 
@@ -92,10 +95,31 @@ impl Jobs {
         tokio::time::timeout(RECORDING, self.tracker.wait()).await.is_ok()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, CancellationToken>> {
-        // The map is whole after every statement, so a panic elsewhere leaves it usable.
-        self.by_session.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BySession> {
+        lock(&self.by_session)
     }
+}
+
+/// A job that can be cancelled by its session for as long as it lives.
+struct Known {
+    by_session: Arc<Mutex<BySession>>,
+    session: SessionId,
+    cancel: Arc<CancellationToken>,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        let mut by_session = lock(&self.by_session);
+        // The next job of the session may have come already.
+        if by_session.get(&self.session).is_some_and(|it| Arc::ptr_eq(it, &self.cancel)) {
+            by_session.remove(&self.session);
+        }
+    }
+}
+
+fn lock(by_session: &Mutex<BySession>) -> MutexGuard<'_, BySession> {
+    // The map is whole after every statement, so a panic elsewhere leaves it usable.
+    by_session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A job's turn to run, which comes when fewer than the limit are running.

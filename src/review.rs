@@ -69,7 +69,7 @@ pub struct SentFrame {
 }
 
 /// Publishes what survives the rules.
-pub fn review(model: ModelAnalysis, context: &ReviewContext<'_>) -> PublishedAnalysis {
+pub fn review(model: &ModelAnalysis, context: &ReviewContext<'_>) -> PublishedAnalysis {
     let sent: BTreeMap<i64, SentFrame> =
         context.frames.iter().map(|it| (i64::from(it.number.get()), *it)).collect();
     let mut review = Review {
@@ -87,7 +87,7 @@ pub fn review(model: ModelAnalysis, context: &ReviewContext<'_>) -> PublishedAna
     review.warn_about_stroke();
     review.warn_about_times();
 
-    let unfit = unfit_for_coaching(&model);
+    let unfit = unfit_for_coaching(model);
     let (elements, findings) = match unfit {
         Some(_) => {
             review.dropped.outside_view += count(&model.elements) + count(&model.findings);

@@ -129,11 +129,11 @@ pub async fn serve(
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
 
     let draining = CancellationToken::new();
-    let drained = draining.clone();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move { drained.cancelled().await });
+    let no_more = draining.clone();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move { no_more.cancelled().await });
     let limit = settings.server.shutdown_timeout;
     tokio::select! {
-        served = server.into_future() => served.map_err(RunError::Serve)?,
+        done = server.into_future() => done.map_err(RunError::Serve)?,
         () = stop_in_order(&stop, &readiness, &draining, settings.server.drain_delay, limit) => {
             tracing::warn!("connections were still open after {limit:?} and are cut");
         }

@@ -14,10 +14,7 @@ pub fn start(settings: &LogSettings) {
     // The level was checked when the settings were read.
     let filter: Targets = settings.level.parse().unwrap_or_default();
     let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match settings.json {
-        true => lines.json().flatten_event(true).boxed(),
-        false => lines.boxed(),
-    };
+    let lines = if settings.json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
     // Fails only when a subscriber is set already, as in a test.
     let _already_started = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
 }

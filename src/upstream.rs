@@ -82,6 +82,9 @@ pub enum UpstreamErrorKind {
     /// A spending limit or a quota is used up. Somebody must raise it.
     #[error("exhausted")]
     Exhausted,
+    /// The request is larger than it takes. A smaller one may do.
+    #[error("too large")]
+    TooLarge,
     /// It refused this request, and would refuse it again.
     #[error("rejected")]
     Rejected,
@@ -98,6 +101,7 @@ impl UpstreamErrorKind {
             Self::Unauthorized
             | Self::NotFound
             | Self::Exhausted
+            | Self::TooLarge
             | Self::Rejected
             | Self::InvalidResponse => false,
         }
@@ -197,6 +201,7 @@ mod tests {
             UpstreamErrorKind::Unauthorized,
             UpstreamErrorKind::NotFound,
             UpstreamErrorKind::Exhausted,
+            UpstreamErrorKind::TooLarge,
             UpstreamErrorKind::Rejected,
             UpstreamErrorKind::InvalidResponse,
         ] {
@@ -217,7 +222,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_past_the_deadline_is_not_begun() {
         let start = Instant::now();
-        let kind = UpstreamErrorKind::RateLimited { retry_after: Some(Duration::from_secs(60)) };
+        let kind = UpstreamErrorKind::RateLimited { retry_after: Some(Duration::from_mins(1)) };
 
         assert_eq!(tries_until_given_up(&POLICY, kind).await, 1);
 

@@ -95,7 +95,7 @@ impl Coach {
             catalog: &self.catalog,
             provenance: self.provenance(frames_sha256),
         };
-        let mut result = review::review(answer.value, &context);
+        let mut result = review::review(&answer.value, &context);
 
         if let Some(notes) = &analysis.user_notes {
             progress.result = Some(result.clone());
@@ -114,9 +114,10 @@ impl Coach {
             let path = FramePath::new(session.id, frame.number);
             let jpeg = self.storage.download_frame(&path).await?;
             let jpeg = jpeg.ok_or(AnalysisError::FrameMissing(frame.number))?;
-            match jpeg.len() as u64 == frame.size_bytes {
-                true => Ok(jpeg),
-                false => Err(AnalysisError::FrameChanged(frame.number)),
+            if jpeg.len() as u64 == frame.size_bytes {
+                Ok(jpeg)
+            } else {
+                Err(AnalysisError::FrameChanged(frame.number))
             }
         }))
         .await
@@ -220,7 +221,7 @@ fn digest_of_digests(frames: &[CaptureFrame]) -> String {
     for frame in frames {
         all.update(Sha256::digest(&frame.jpeg));
     }
-    all.finalize().iter().map(|it| format!("{it:02x}")).collect()
+    hex::encode(all.finalize())
 }
 
 fn log_failure(analysis: &Analysis, error: &AnalysisError) {
@@ -235,9 +236,10 @@ fn log_failure(analysis: &Analysis, error: &AnalysisError) {
 /// The failure as the swimmer is told it.
 fn failure(error: &AnalysisError, part_stands: bool) -> Failure {
     let (code, detail, can_resume) = words(error);
-    let detail = match part_stands {
-        true => format!("The technique analysis stands, but your notes were not answered. {detail}"),
-        false => detail,
+    let detail = if part_stands {
+        format!("The technique analysis stands, but your notes were not answered. {detail}")
+    } else {
+        detail
     };
     Failure { code: code.to_owned(), detail, can_resume }
 }
@@ -328,7 +330,7 @@ fn upstream_words(kind: UpstreamErrorKind) -> (&'static str, &'static str, bool)
             "The service is not set up rightly to ask the model. Tell the operator; start the analysis again once it is mended.",
             true,
         ),
-        UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => (
+        UpstreamErrorKind::TooLarge | UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => (
             "model_rejected",
             "The model did not accept the request. Tell the operator, who finds the reason in the log.",
             true,

@@ -177,7 +177,7 @@ pub(super) async fn analyze(
     OptionalJson(body): OptionalJson<AnalyzeBody>,
 ) -> Result<Response, ApiError> {
     let user_notes = match body.user_notes {
-        Some(notes) => upload::bounded(notes, MAX_NOTES, "/user_notes")?,
+        Some(notes) => upload::bounded(&notes, MAX_NOTES, "/user_notes")?,
         None => None,
     };
     let request = AnalysisRequest { stroke_type: body.stroke_type, user_notes };

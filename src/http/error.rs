@@ -220,9 +220,9 @@ impl From<&UpstreamError> for Problem {
             UpstreamErrorKind::Unauthorized | UpstreamErrorKind::NotFound | UpstreamErrorKind::Exhausted => {
                 (StatusCode::SERVICE_UNAVAILABLE, None)
             }
-            UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => {
-                (StatusCode::BAD_GATEWAY, None)
-            }
+            UpstreamErrorKind::TooLarge
+            | UpstreamErrorKind::Rejected
+            | UpstreamErrorKind::InvalidResponse => (StatusCode::BAD_GATEWAY, None),
         };
         let advice = match retry_after {
             Some(_) => "try again in a few seconds",
@@ -287,6 +287,7 @@ pub(super) async fn method_not_allowed() -> ApiError {
 }
 
 /// Answers for a handler that panicked. What it said stays in the log.
+#[expect(clippy::needless_pass_by_value, reason = "the layer that catches panics hands it over")]
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
     let problem = Problem { cause: said.map(|it| format!("panic: {it}")), ..Problem::from(&ApiError::Panic) };

@@ -33,7 +33,7 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
             request_id, %method, route, path, status, duration_ms, cause, "{method} {path} {status}"
         ),
         None => {
-            tracing::info!(request_id, %method, route, path, status, duration_ms, "{method} {path} {status}")
+            tracing::info!(request_id, %method, route, path, status, duration_ms, "{method} {path} {status}");
         }
     }
     response

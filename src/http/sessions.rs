@@ -1,5 +1,7 @@
 //! Reading and deleting sessions.
 
+#![expect(unused_qualifications, reason = "utoipa's macro writes them for query parameters")]
+
 use super::AppState;
 use super::analysis::FrameReply;
 use super::auth::Caller;
@@ -39,6 +41,7 @@ pub(super) enum SessionStatus {
 }
 
 /// A session with everything known about it.
+#[expect(clippy::struct_excessive_bools, reason = "the front end of the first version reads them by name")]
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionDetail {
     session_id: SessionId,
@@ -185,9 +188,10 @@ pub(super) async fn show(
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|it| it.to_str().ok());
     let is_known = known.flat_map(|it| it.split(',')).any(|it| it.trim() == etag);
     let fresh = [(header::ETAG, etag), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
-    Ok(match is_known {
-        true => (StatusCode::NOT_MODIFIED, fresh).into_response(),
-        false => (fresh, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+    Ok(if is_known {
+        (StatusCode::NOT_MODIFIED, fresh).into_response()
+    } else {
+        (fresh, [(header::CONTENT_TYPE, "application/json")], body).into_response()
     })
 }
 

@@ -94,9 +94,9 @@ async fn read_parts(
             }
             "view" => details.view = Some(parse_view(&read_text(field, limits).await?)?),
             "user_notes" => {
-                details.user_notes = bounded(read_text(field, limits).await?, MAX_NOTES, "/user_notes")?;
+                details.user_notes = bounded(&read_text(field, limits).await?, MAX_NOTES, "/user_notes")?;
             }
-            "title" => details.title = bounded(read_text(field, limits).await?, MAX_TITLE, "/title")?,
+            "title" => details.title = bounded(&read_text(field, limits).await?, MAX_TITLE, "/title")?,
             _ => return Err(unknown_part(&field)),
         }
     }
@@ -157,7 +157,7 @@ fn parse_view(text: &str) -> Result<View, ApiError> {
 }
 
 /// A text without surrounding space; `None` when nothing is left.
-pub(super) fn bounded(text: String, max: usize, pointer: &'static str) -> Result<Option<String>, ApiError> {
+pub(super) fn bounded(text: &str, max: usize, pointer: &'static str) -> Result<Option<String>, ApiError> {
     if max < text.chars().count() {
         let name = pointer.trim_start_matches('/');
         return Err(invalid(pointer, format!("{name} has more than {max} characters; make it shorter")));

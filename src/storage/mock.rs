@@ -133,8 +133,9 @@ impl MockStorageClient {
             |name: &str| url::form_urlencoded::parse(query.as_bytes()).find(|it| it.0 == name).map(|it| it.1);
         let expires: i64 =
             value("expires").and_then(|it| it.parse().ok()).ok_or(RedeemError::SignatureMismatch)?;
-        let signature =
-            value("signature").and_then(|it| from_hex(&it)).ok_or(RedeemError::SignatureMismatch)?;
+        let signature = value("signature")
+            .and_then(|it| hex::decode(it.as_bytes()).ok())
+            .ok_or(RedeemError::SignatureMismatch)?;
         let signed = self.sign(method, &path, expires, length).verify_slice(&signature);
         if signed.is_err() {
             return Err(RedeemError::SignatureMismatch);
@@ -160,19 +161,19 @@ impl MockStorageClient {
         length: Option<u64>,
     ) -> Result<(Url, DateTime<Utc>), UpstreamError> {
         let rejected =
-            |why: &str| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
+            |why: String| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
         if !(Duration::from_secs(1)..=MAX_PRESIGN_TTL).contains(&ttl) {
-            return Err(rejected("a presigned URL lives from 1 second to 7 days"));
+            return Err(rejected("a presigned URL lives from 1 second to 7 days".to_owned()));
         }
         let expires_at = Utc::now() + TimeDelta::from_std(ttl).unwrap_or_default();
         let expires = expires_at.timestamp();
         let signature = self.sign(method, path, expires, length).finalize().into_bytes();
-        let relative = format!("_mock/storage/{path}?expires={expires}&signature={}", hex(&signature));
+        let relative = format!("_mock/storage/{path}?expires={expires}&signature={}", hex::encode(signature));
         let mut base = self.public_url.clone();
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let url = base.join(&relative).map_err(|_| rejected("PUBLIC_URL cannot be the base of a URL"))?;
+        let url = base.join(&relative).map_err(|error| rejected(format!("PUBLIC_URL: {error}")))?;
         Ok((url, expires_at))
     }
 
@@ -297,13 +298,4 @@ impl StorageClient for MockStorageClient {
     async fn check(&self) -> Result<(), UpstreamError> {
         Ok(())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|it| format!("{it:02x}")).collect()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.chars().map(|it| it.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
-    Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }

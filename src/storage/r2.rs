@@ -159,7 +159,13 @@ impl R2StorageClient {
         let sent = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let object = match sent {
             Ok(object) => object,
-            Err(error) if error.as_service_error().is_some_and(|it| it.is_no_such_key()) => return Ok(None),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(aws_sdk_s3::operation::get_object::GetObjectError::is_no_such_key) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(failure("GetObject", &error)),
         };
         let expected = object.content_length.and_then(|it| usize::try_from(it).ok());
@@ -238,14 +244,14 @@ impl R2StorageClient {
         make: impl AsyncFnOnce(PresigningConfig) -> Result<PresignedRequest, UpstreamError>,
     ) -> Result<(Url, Vec<(String, String)>), UpstreamError> {
         let rejected =
-            |why: &str| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
+            |why: String| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
         if !(Duration::from_secs(1)..=MAX_PRESIGN_TTL).contains(&ttl) {
-            return Err(rejected("a presigned URL lives from 1 second to 7 days"));
+            return Err(rejected("a presigned URL lives from 1 second to 7 days".to_owned()));
         }
-        let config =
-            PresigningConfig::expires_in(ttl).map_err(|_| rejected("the time to live was refused"))?;
+        let config = PresigningConfig::expires_in(ttl).map_err(|error| rejected(error.to_string()))?;
         let request = make(config).await?;
-        let url = Url::parse(request.uri()).map_err(|_| rejected("the SDK made no URL"))?;
+        let url =
+            Url::parse(request.uri()).map_err(|error| rejected(format!("the SDK made no URL: {error}")))?;
         let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok((url, headers))
     }

@@ -142,7 +142,10 @@ impl ClaudeVision {
         let usage = *spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let fail = |kind| Err(VisionError { kind, usage });
         match message {
-            Err(error) => fail(error::too_large(error)),
+            Err(error) if error.kind == UpstreamErrorKind::TooLarge => {
+                fail(VisionErrorKind::TooLarge("together they have too many bytes".to_owned()))
+            }
+            Err(error) => fail(error.into()),
             Ok(message) => match message.stop_reason.as_deref() {
                 Some("end_turn") if message.text.trim().is_empty() => {
                     fail(VisionErrorKind::Malformed("an empty answer".to_owned()))
@@ -190,9 +193,10 @@ impl ClaudeVision {
         for (index, frame) in look.frames.iter().enumerate() {
             let label = json!({"type": "text", "text": Prompt::label(frame)});
             // The last picture is marked for an hour, so that follow-ups read all pictures from the cache.
-            let mark = match index + 1 == look.frames.len() {
-                true => r#","cache_control":{"type":"ephemeral","ttl":"1h"}"#,
-                false => "",
+            let mark = if index + 1 == look.frames.len() {
+                r#","cache_control":{"type":"ephemeral","ttl":"1h"}"#
+            } else {
+                ""
             };
             blocks.push(Segment::json(format!(
                 r#"{label},{{"type":"image"{mark},"source":{{"type":"base64","media_type":"image/jpeg","data":""#
@@ -276,7 +280,7 @@ fn check_frames(look: &Look) -> Result<(), String> {
     for frame in &look.frames {
         let number = frame.number;
         if MAX_IMAGE_BYTES < frame.jpeg.len().div_ceil(3) * 4 {
-            return Err(format!("frame {number} has more than {} MB", MAX_IMAGE_BYTES / 4 * 3 >> 20));
+            return Err(format!("frame {number} has more than {} MB", (MAX_IMAGE_BYTES / 4 * 3) >> 20));
         }
         if MANY_IMAGES < look.frames.len() && MANY_IMAGES_SIDE < frame.width.max(frame.height) {
             return Err(format!(

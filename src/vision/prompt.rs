@@ -124,7 +124,7 @@ fn written_out(catalog: &Catalog) -> String {
         ("Butterfly", Some(S::Butterfly)),
         ("Starts, underwater, breakouts and turns, in any stroke", None),
     ] {
-        text.push_str(&format!("## {title}\n\n"));
+        text.extend(["## ", title, "\n\n"]);
         for fault in catalog.faults_for(S::Unknown).filter(|it| it.stroke == stroke) {
             text.push_str(&line(fault));
         }

@@ -1,6 +1,9 @@
 //! Everything about SwimCoach that is tested from outside, in one binary.
 
+#![expect(clippy::unwrap_used, reason = "clippy allows it in test functions but not in what they call")]
+
 mod contract;
+mod frames;
 mod sqlite;
 mod wire;
 mod support;

@@ -5,6 +5,7 @@
 use crate::support::records::{DIFFICULT_TEXT, analysis, at, completed, new_owner, session, turn};
 use futures_util::future::join_all;
 use std::path::Path;
+use std::time::Duration;
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
 use swimcoach::session::Session;
@@ -111,6 +112,52 @@ async fn a_new_file_can_be_opened_by_many_at_once() {
     for store in opened {
         store.unwrap().probe().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_busy_while_it_is_opened_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM sqlite_schema;").unwrap();
+    // Time stands still while a thread works, so the reader goes only after the first try has failed.
+    let reader_goes = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        drop(reader);
+    };
+
+    let (opened, ()) = tokio::join!(SqliteSessionStore::open(&path), reader_goes);
+
+    opened.unwrap().probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_fails_half_way_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let store = open(&path).await;
+    let [kept, refused] = [session(&new_owner(), 2), session(&new_owner(), 3)];
+    store.create_session(&kept).await.unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(
+        "CREATE TRIGGER no_second_turn BEFORE INSERT ON turns WHEN new.number = 1
+         BEGIN SELECT RAISE(ABORT, 'test'); END;
+         CREATE TRIGGER no_third_frame BEFORE INSERT ON frames WHEN new.number = 3
+         BEGIN SELECT RAISE(ABORT, 'test'); END;
+         CREATE TRIGGER no_deletion BEFORE DELETE ON sessions
+         BEGIN SELECT RAISE(ABORT, 'test'); END;",
+    )
+    .unwrap();
+
+    let turns = [turn(0, "Why?"), turn(1, "Because.")];
+    store.append_turns(kept.id, &turns).await.unwrap_err();
+    store.create_session(&refused).await.unwrap_err();
+    store.delete_session(&kept.owner, kept.id).await.unwrap_err();
+
+    let record = store.session(&kept.owner, kept.id).await.unwrap().unwrap();
+    assert_eq!(record.session, kept);
+    assert_eq!(record.turns, []);
+    assert_eq!(store.existing_sessions(&[refused.id]).await.unwrap(), []);
 }
 
 #[tokio::test]

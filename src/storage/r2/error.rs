@@ -39,12 +39,11 @@ fn kind(response: &HttpResponse, code: Option<&str>) -> UpstreamErrorKind {
     match response.status().as_u16() {
         // An error inside a 200 is known by its code alone.
         200 if code == Some("SlowDown") => UpstreamErrorKind::RateLimited { retry_after: None },
-        200 => UpstreamErrorKind::Unavailable,
         401 | 403 => UpstreamErrorKind::Unauthorized,
         404 => UpstreamErrorKind::NotFound,
         429 => UpstreamErrorKind::RateLimited { retry_after: retry_after(response) },
         // 499 is how R2 calls a client that went away.
-        408 | 499 | 500..=599 => UpstreamErrorKind::Unavailable,
+        200 | 408 | 499 | 500..=599 => UpstreamErrorKind::Unavailable,
         // A body that broke off on its way.
         400 if matches!(code, Some("IncompleteBody" | "ClientDisconnect" | "RequestTimeout")) => {
             UpstreamErrorKind::Unavailable

@@ -126,7 +126,7 @@ mod tests {
         fn a_body_is_as_long_as_it_says_and_decodes_to_what_went_in(
             sizes in proptest::collection::vec(0_usize..3 * PIECE, 1..4),
         ) {
-            let pictures: Vec<Bytes> = sizes.iter().map(|it| (0..*it).map(|at| (at % 251) as u8).collect()).collect();
+            let pictures: Vec<Bytes> = sizes.iter().map(|it| (0..*it).map(|at| u8::try_from(at % 251).unwrap()).collect()).collect();
             let segments = pictures.iter().flat_map(|it| [Segment::base64(it.clone()), Segment::json(",".to_owned())]);
             let body = Body::new(segments.collect());
 

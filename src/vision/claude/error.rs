@@ -1,6 +1,5 @@
 //! What a failure of the Messages API means to us.
 
-use super::VisionErrorKind;
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -8,8 +7,6 @@ use std::time::Duration;
 
 /// The most of an error's body that is read; more is a page of a gateway.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
-/// Marks a request that was too large, for [`too_large`].
-const REQUEST_TOO_LARGE: &str = "request_too_large";
 
 /// `{"type":"error","error":{…}}`, in a body and in a stream alike.
 #[derive(Debug, Deserialize)]
@@ -61,7 +58,6 @@ pub(super) async fn refused(operation: &'static str, response: Response) -> Resu
         (kind, _) => kind,
     };
     let word = detail.map_or_else(|| "no JSON body".to_owned(), |it| it.kind);
-    let word = if status == StatusCode::PAYLOAD_TOO_LARGE { REQUEST_TOO_LARGE.to_owned() } else { word };
     let why = format!("status {}, {word}, request id {request_id}", status.as_u16());
     Err(UpstreamError::new(Service::Model, operation, kind, why))
 }
@@ -72,20 +68,13 @@ pub(super) fn in_stream(detail: &ErrorDetail) -> UpstreamError {
         "rate_limit_error" => UpstreamErrorKind::RateLimited { retry_after: None },
         "authentication_error" | "permission_error" => UpstreamErrorKind::Unauthorized,
         "billing_error" => UpstreamErrorKind::Exhausted,
-        "invalid_request_error" | "request_too_large" => UpstreamErrorKind::Rejected,
+        "request_too_large" => UpstreamErrorKind::TooLarge,
+        "invalid_request_error" => UpstreamErrorKind::Rejected,
         // overloaded_error, api_error, timeout_error, and what is yet to be invented.
         _ => UpstreamErrorKind::Unavailable,
     };
     let why = format!("{} within the stream", detail.kind);
     UpstreamError::new(Service::Model, "POST /v1/messages", kind, why)
-}
-
-/// Tells a request that was too large from other refusals; a gateway may find that before we do.
-pub(super) fn too_large(error: UpstreamError) -> VisionErrorKind {
-    match error.source.to_string().contains(REQUEST_TOO_LARGE) {
-        true => VisionErrorKind::TooLarge("together they have too many bytes".to_owned()),
-        false => VisionErrorKind::Upstream(error),
-    }
 }
 
 fn kind(
@@ -101,6 +90,8 @@ fn kind(
         // A limit of money does not pass by itself, a limit of pace does.
         429 if code.is_some_and(|it| it.ends_with("spend_limit_reached")) => UpstreamErrorKind::Exhausted,
         429 => UpstreamErrorKind::RateLimited { retry_after },
+        // A gateway on the way may find that before Claude does.
+        413 => UpstreamErrorKind::TooLarge,
         408 | 500..=599 => UpstreamErrorKind::Unavailable,
         _ => UpstreamErrorKind::Rejected,
     }

@@ -72,10 +72,7 @@ pub(super) async fn read(response: Response, usage: &mut Usage) -> Result<Messag
     let bytes = response.bytes_stream().map(move |chunk| {
         let chunk = chunk.map_err(|it| error::transport(WHAT, it))?;
         received += chunk.len();
-        match received <= MAX_STREAM_BYTES {
-            true => Ok(chunk),
-            false => Err(invalid("the stream does not end")),
-        }
+        if received <= MAX_STREAM_BYTES { Ok(chunk) } else { Err(invalid("the stream does not end")) }
     });
     let mut events = Box::pin(bytes).eventsource();
     let mut message = Message::default();
@@ -113,10 +110,7 @@ fn take_text(message: &mut Message, delta: &Value) -> Result<(), UpstreamError> 
     if delta.get("type").and_then(Value::as_str) == Some("text_delta") {
         message.text.push_str(delta.get("text").and_then(Value::as_str).unwrap_or_default());
     }
-    match message.text.len() <= MAX_TEXT_BYTES {
-        true => Ok(()),
-        false => Err(invalid("the answer does not end")),
-    }
+    if message.text.len() <= MAX_TEXT_BYTES { Ok(()) } else { Err(invalid("the answer does not end")) }
 }
 
 /// Figures are cumulative: the last word on each counts.

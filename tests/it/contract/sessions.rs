@@ -201,6 +201,7 @@ async fn sessions_are_listed_newest_first_in_pages_without_gap_or_repeat(store: 
                 break;
             }
             listed.extend(page.iter().map(|record| record.session.id));
+            assert!(listed.len() <= ids.len(), "pages of {limit} repeat sessions");
         }
         assert_eq!(listed, ids, "pages of {limit}");
     }

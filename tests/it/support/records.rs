@@ -141,7 +141,7 @@ fn published() -> PublishedAnalysis {
             "drills": [{ "id": "D01", "name": "Fist swim", "dose": "6x25" }],
         }],
         "metrics": [{
-            "name": "stroke_rate", "value": 51.244_813_278_008_3, "uncertainty": 0.1 + 0.2,
+            "name": "stroke_rate", "value": 39.430_133_835_633_676, "uncertainty": 0.1 + 0.2,
             "unit": "cycles/min", "cycles": 2, "method": "entry to entry", "frames": [1, 9],
         }],
         "cannot_tell": ["The kick."],
