@@ -5,12 +5,15 @@
 //! retries are off, since they know neither R2's 429 nor bodies that break off; [`crate::upstream::retry`]
 //! does both. Sources: developers.cloudflare.com/r2/api/s3.
 
+mod deletion;
 mod error;
+mod listing;
+mod presign;
 
 use self::error::failure;
 use super::{
-    CONTENT_TYPE, DeletedFrames, ExpectedFrame, FrameMetadata, FramePath, MAX_PRESIGN_TTL, PresignedPut,
-    StorageClient, StoredFrame,
+    CONTENT_TYPE, DeletedFrames, ExpectedFrame, FrameMetadata, FramePath, PresignedPut, StorageClient,
+    StoredFrame,
 };
 use crate::session::SessionId;
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
@@ -23,12 +26,10 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider,
 };
-use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use aws_smithy_http_client::tls;
 use bytes::Bytes;
-use chrono::{TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
@@ -36,9 +37,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use url::Url;
 
-/// Keys in one `DeleteObjects`, the most that S3 and R2 take. Where a batch fails as a whole, its keys are
-/// deleted one by one, so a smaller batch would only cost requests.
-const DELETE_BATCH: usize = 1000;
 /// How long an idle connection is kept. Shorter than what is usual on the other side, so that a request
 /// rarely meets a connection that is just being closed.
 const POOL_IDLE: Duration = Duration::from_secs(20);
@@ -63,8 +61,11 @@ pub struct R2Settings {
 pub struct R2Limits {
     /// For a connection to come about.
     pub connect_timeout: Duration,
-    /// For one try: the SDK's own default is none, and a silent server would be waited for forever.
+    /// For one try, from the request's first byte to the body's last: the SDK's own default is none, and a
+    /// server that is silent or lets a body drip would be waited for forever.
     pub attempt_timeout: Duration,
+    /// For one call of [`StorageClient`] with all its requests, retries and waits.
+    pub call_timeout: Duration,
     /// Requests in flight at one time; R2 answers bursts with 429.
     pub max_in_flight: usize,
     /// How often a request is tried.
@@ -77,6 +78,8 @@ impl Default for R2Limits {
             connect_timeout: Duration::from_secs(5),
             // A frame is at most a few MiB; what takes longer than this is stuck.
             attempt_timeout: Duration::from_secs(15),
+            // One request takes at most 45 s: the last wait ends within 30 s, and 15 s are left for the last try.
+            call_timeout: Duration::from_mins(2),
             max_in_flight: 64,
             retry: RetryPolicy {
                 attempts: 4,
@@ -92,14 +95,8 @@ impl Default for R2Limits {
 pub struct R2StorageClient {
     client: Client,
     bucket: String,
-    retry: RetryPolicy,
+    limits: R2Limits,
     in_flight: Semaphore,
-}
-
-/// Everything under a prefix, as one page of a listing gives it.
-struct Page {
-    objects: Vec<(String, u64, String)>,
-    next: Option<String>,
 }
 
 impl R2StorageClient {
@@ -113,11 +110,8 @@ impl R2StorageClient {
             None,
             "settings",
         );
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(limits.connect_timeout)
-            .operation_attempt_timeout(limits.attempt_timeout)
-            .operation_timeout(limits.attempt_timeout)
-            .build();
+        // The SDK's other limits end before the body is read, so `ask` sets the rest.
+        let timeouts = TimeoutConfig::builder().connect_timeout(limits.connect_timeout).build();
         let http = aws_smithy_http_client::Builder::new()
             .pool_idle_timeout(POOL_IDLE)
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
@@ -137,36 +131,60 @@ impl R2StorageClient {
         Self {
             client: Client::from_conf(Builder::from(&shared).force_path_style(true).build()),
             bucket: settings.bucket.clone(),
-            retry: limits.retry,
+            limits: *limits,
             in_flight: Semaphore::new(limits.max_in_flight),
         }
     }
 
     /// One request with its retries; the wait between tries takes no place among those in flight.
-    async fn ask<T, Fut>(&self, request: impl Fn() -> Fut) -> Result<T, UpstreamError>
+    async fn ask<T, Fut>(
+        &self,
+        operation: &'static str,
+        request: impl Fn() -> Fut,
+    ) -> Result<T, UpstreamError>
     where
         Fut: Future<Output = Result<T, UpstreamError>>,
     {
-        retry(&self.retry, || async {
+        retry(&self.limits.retry, || async {
             // The semaphore is never closed; were it, requests would go on without its bound.
             let _place = self.in_flight.acquire().await;
-            request().await
+            // The SDK's futures take 30 KiB; boxed, a thousand deletions that wait for a place are small.
+            within(self.limits.attempt_timeout, operation, Box::pin(request())).await
         })
         .await
+    }
+
+    /// A whole call: its requests, their retries, and the waits for a place and between tries.
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        within(self.limits.call_timeout, operation, work).await
+    }
+
+    async fn put(
+        &self,
+        path: &FramePath,
+        jpeg: Bytes,
+        metadata: &FrameMetadata,
+    ) -> Result<String, UpstreamError> {
+        let metadata = metadata.entries(path).map(|(name, value)| (name.to_owned(), value));
+        let request = self.client.put_object().bucket(&self.bucket).key(path.to_string());
+        let request = request.content_type(CONTENT_TYPE).set_metadata(Some(HashMap::from(metadata)));
+        // Bytes and not a stream: the SDK then signs their SHA-256, and the server checks it.
+        let sent = request.body(ByteStream::from(jpeg)).send().await;
+        let stored = sent.map_err(|it| failure("PutObject", &it))?;
+        entity_tag("PutObject", stored.e_tag())
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, UpstreamError> {
         let sent = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let object = match sent {
-            Ok(object) => object,
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(aws_sdk_s3::operation::get_object::GetObjectError::is_no_such_key) =>
-            {
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
                 return Ok(None);
             }
-            Err(error) => return Err(failure("GetObject", &error)),
+            sent => sent.map_err(|it| failure("GetObject", &it))?,
         };
         let expected = object.content_length.and_then(|it| usize::try_from(it).ok());
         let broken = |why: String| {
@@ -181,79 +199,6 @@ impl R2StorageClient {
             }
             _ => Ok(Some(body)),
         }
-    }
-
-    /// One page of the objects under a prefix.
-    async fn page(&self, prefix: &str, token: Option<String>) -> Result<Page, UpstreamError> {
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let page =
-            request.set_continuation_token(token).send().await.map_err(|it| failure("ListObjectsV2", &it))?;
-        let next = page.next_continuation_token.clone();
-        if page.is_truncated == Some(true) && next.is_none() {
-            // Going on would list the first page again and again; stopping would miss objects.
-            let why = "a truncated page without a continuation token";
-            return Err(UpstreamError::new(
-                Service::Storage,
-                "ListObjectsV2",
-                UpstreamErrorKind::InvalidResponse,
-                why,
-            ));
-        }
-        let objects = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-            let size = object.size.and_then(|it| u64::try_from(it).ok()).unwrap_or_default();
-            Some((object.key?, size, unquoted(object.e_tag.as_deref())))
-        });
-        Ok(Page { objects: objects.collect(), next: next.filter(|_| page.is_truncated == Some(true)) })
-    }
-
-    /// Every object under a prefix.
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, u64, String)>, UpstreamError> {
-        let mut objects = Vec::new();
-        let mut token = None;
-        loop {
-            let mut page = self.ask(|| self.page(prefix, token.clone())).await?;
-            objects.append(&mut page.objects);
-            match page.next {
-                Some(next) => token = Some(next),
-                None => return Ok(objects),
-            }
-        }
-    }
-
-    /// Deletes up to [`DELETE_BATCH`] keys in one request; gives those that were not deleted.
-    async fn delete_batch(&self, keys: &[String]) -> Result<Vec<String>, UpstreamError> {
-        let rejected =
-            |error| UpstreamError::new(Service::Storage, "DeleteObjects", UpstreamErrorKind::Rejected, error);
-        let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build());
-        let objects = objects.collect::<Result<Vec<_>, _>>().map_err(rejected)?;
-        let delete = Delete::builder().set_objects(Some(objects)).build().map_err(rejected)?;
-        let request = self.client.delete_objects().bucket(&self.bucket).delete(delete);
-        let reply = request.send().await.map_err(|it| failure("DeleteObjects", &it))?;
-        // An error for a key comes inside a 200, and the SDK calls that a success.
-        Ok(reply.errors.unwrap_or_default().into_iter().filter_map(|it| it.key).collect())
-    }
-
-    async fn delete_one(&self, key: &str) -> Result<(), UpstreamError> {
-        let request = self.client.delete_object().bucket(&self.bucket).key(key);
-        request.send().await.map(|_deleted| ()).map_err(|it| failure("DeleteObject", &it))
-    }
-
-    async fn presign(
-        &self,
-        ttl: Duration,
-        make: impl AsyncFnOnce(PresigningConfig) -> Result<PresignedRequest, UpstreamError>,
-    ) -> Result<(Url, Vec<(String, String)>), UpstreamError> {
-        let rejected =
-            |why: String| UpstreamError::new(Service::Storage, "presign", UpstreamErrorKind::Rejected, why);
-        if !(Duration::from_secs(1)..=MAX_PRESIGN_TTL).contains(&ttl) {
-            return Err(rejected("a presigned URL lives from 1 second to 7 days".to_owned()));
-        }
-        let config = PresigningConfig::expires_in(ttl).map_err(|error| rejected(error.to_string()))?;
-        let request = make(config).await?;
-        let url =
-            Url::parse(request.uri()).map_err(|error| rejected(format!("the SDK made no URL: {error}")))?;
-        let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok((url, headers))
     }
 }
 
@@ -272,82 +217,30 @@ impl StorageClient for R2StorageClient {
         metadata: &FrameMetadata,
     ) -> Result<StoredFrame, UpstreamError> {
         let size_bytes = jpeg.len() as u64;
-        let entries = metadata.entries(path).map(|(name, value)| (name.to_owned(), value));
-        let entries = HashMap::from(entries);
-        let etag = self
-            .ask(|| async {
-                let request = self.client.put_object().bucket(&self.bucket).key(path.to_string());
-                let request = request.content_type(CONTENT_TYPE).set_metadata(Some(entries.clone()));
-                // Bytes and not a stream: the SDK then signs their SHA-256, and the server checks it.
-                let sent = request.body(ByteStream::from(jpeg.clone())).send().await;
-                let stored = sent.map_err(|it| failure("PutObject", &it))?;
-                Ok(unquoted(stored.e_tag()))
-            })
-            .await?;
+        let put = self.ask("PutObject", || self.put(path, jpeg.clone(), metadata));
+        let etag = self.call("PutObject", put).await?;
         Ok(StoredFrame { path: *path, size_bytes, etag })
     }
 
     async fn download_frame(&self, path: &FramePath) -> Result<Option<Bytes>, UpstreamError> {
         let key = path.to_string();
-        self.ask(|| self.get(&key)).await
+        self.call("GetObject", self.ask("GetObject", || self.get(&key))).await
     }
 
     async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
-        let objects = self.list(&FramePath::prefix(session)).await?;
-        let frames = objects.into_iter().filter_map(|(key, size_bytes, etag)| {
-            Some(StoredFrame { path: FramePath::parse(&key)?, size_bytes, etag })
-        });
-        Ok(frames.collect())
+        self.call("ListObjectsV2", self.frames_of(session)).await
     }
 
     async fn list_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
-        // A page begins after everything that lies under the last session; `~` sorts after every key's rest.
-        let mut start = after.map(|it| format!("{}~", FramePath::prefix(it)));
-        loop {
-            let page = self
-                .ask(|| async {
-                    let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(FramePath::ROOT);
-                    let request = request.delimiter("/").set_start_after(start.clone());
-                    request.send().await.map_err(|it| failure("ListObjectsV2", &it))
-                })
-                .await?;
-            let prefixes: Vec<&str> = page.common_prefixes().iter().filter_map(|it| it.prefix()).collect();
-            let id = |it: &&str| it.strip_prefix(FramePath::ROOT)?.strip_suffix('/')?.parse().ok();
-            let sessions: Vec<SessionId> =
-                prefixes.iter().filter_map(id).filter(|it| Some(*it) != after).collect();
-            // A page of nothing but prefixes that are no sessions is not the end.
-            match (sessions.is_empty(), page.is_truncated, prefixes.last()) {
-                (true, Some(true), Some(last)) => start = Some(format!("{last}~")),
-                _ => return Ok(sessions),
-            }
-        }
+        self.call("ListObjectsV2", self.sessions_after(after)).await
     }
 
     async fn delete_frames(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
-        // All that lies under the session's prefix, whatever it is called.
-        let objects = self.list(&FramePath::prefix(session)).await?;
-        let keys: Vec<String> = objects.iter().map(|it| it.0.clone()).collect();
-        for batch in keys.chunks(DELETE_BATCH) {
-            let left = match self.ask(|| self.delete_batch(batch)).await {
-                Ok(left) => left,
-                Err(error) => {
-                    tracing::warn!(%error, cause = %error.source, "DeleteObjects failed, deleting key by key");
-                    batch.to_vec()
-                }
-            };
-            for key in left {
-                self.ask(|| self.delete_one(&key)).await?;
-            }
-        }
-        Ok(DeletedFrames { frames: objects.len() as u64, bytes: objects.iter().map(|it| it.1).sum() })
+        self.call("DeleteObjects", self.delete_all_of(session)).await
     }
 
     async fn presigned_get(&self, path: &FramePath, ttl: Duration) -> Result<Url, UpstreamError> {
-        let request = self.client.get_object().bucket(&self.bucket).key(path.to_string());
-        let presigned = self.presign(ttl, async |config| {
-            request.presigned(config).await.map_err(|it| failure("presign GetObject", &it))
-        });
-        Ok(presigned.await?.0)
+        self.presign_get(path, ttl).await
     }
 
     async fn presigned_put(
@@ -356,33 +249,41 @@ impl StorageClient for R2StorageClient {
         expect: &ExpectedFrame,
         ttl: Duration,
     ) -> Result<PresignedPut, UpstreamError> {
-        let length = i64::try_from(expect.size_bytes).map_err(|error| {
-            UpstreamError::new(Service::Storage, "presign PutObject", UpstreamErrorKind::Rejected, error)
-        })?;
-        let request = self.client.put_object().bucket(&self.bucket).key(path.to_string());
-        let request = request.content_length(length).content_type(CONTENT_TYPE).if_none_match("*");
-        let expires_at = Utc::now() + TimeDelta::from_std(ttl).unwrap_or_default();
-        let presigned = self.presign(ttl, async |config| {
-            request.presigned(config).await.map_err(|it| failure("presign PutObject", &it))
-        });
-        let (url, headers) = presigned.await?;
-        Ok(PresignedPut { url, headers, expires_at })
+        self.presign_put(path, expect, ttl).await
     }
 
     async fn check(&self) -> Result<(), UpstreamError> {
-        self.ask(|| async {
+        let head = self.ask("HeadBucket", || async {
             let sent = self.client.head_bucket().bucket(&self.bucket).send().await;
             sent.map(|_found| ()).map_err(|it| failure("HeadBucket", &it))
-        })
-        .await
+        });
+        self.call("HeadBucket", head).await
     }
+}
+
+/// Work that fails with a timeout once it took this long.
+async fn within<T>(
+    limit: Duration,
+    operation: &'static str,
+    work: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_late| {
+        let why = format!("not done within {limit:?}");
+        Err(UpstreamError::new(Service::Storage, operation, UpstreamErrorKind::Timeout, why))
+    })
+}
+
+/// An entity tag without its quotes. Everything that speaks S3 gives one.
+fn entity_tag(operation: &'static str, etag: Option<&str>) -> Result<String, UpstreamError> {
+    let etag = etag.map(|it| it.trim_matches('"').to_owned()).filter(|it| !it.is_empty());
+    etag.ok_or_else(|| not_understood(operation, "an object without an entity tag"))
+}
+
+fn not_understood(operation: &'static str, why: &'static str) -> UpstreamError {
+    UpstreamError::new(Service::Storage, operation, UpstreamErrorKind::InvalidResponse, why)
 }
 
 /// The endpoint with a slash at its end: without one the SDK glues the bucket to a path, silently.
 fn with_slash(endpoint: &Url) -> String {
     format!("{}/", endpoint.as_str().trim_end_matches('/'))
-}
-
-fn unquoted(etag: Option<&str>) -> String {
-    etag.unwrap_or_default().trim_matches('"').to_owned()
 }

@@ -36,12 +36,18 @@ pub(super) fn failure<E: ProvideErrorMetadata>(
 }
 
 fn kind(response: &HttpResponse, code: Option<&str>) -> UpstreamErrorKind {
+    let retry_after = retry_after(response);
     match response.status().as_u16() {
-        // An error inside a 200 is known by its code alone.
-        200 if code == Some("SlowDown") => UpstreamErrorKind::RateLimited { retry_after: None },
+        429 => UpstreamErrorKind::RateLimited { retry_after },
+        // A server that says when to come back is down on purpose.
+        503 if retry_after.is_some() => UpstreamErrorKind::RateLimited { retry_after },
+        // SlowDown comes with a 503, or inside a 200, where an error is known by its code alone.
+        _ if code == Some("SlowDown") => UpstreamErrorKind::RateLimited { retry_after },
+        200 if code.is_none() => UpstreamErrorKind::InvalidResponse,
         401 | 403 => UpstreamErrorKind::Unauthorized,
         404 => UpstreamErrorKind::NotFound,
-        429 => UpstreamErrorKind::RateLimited { retry_after: retry_after(response) },
+        // Not implemented, and a little later neither.
+        501 => UpstreamErrorKind::Rejected,
         // 499 is how R2 calls a client that went away.
         200 | 408 | 499 | 500..=599 => UpstreamErrorKind::Unavailable,
         // A body that broke off on its way.
