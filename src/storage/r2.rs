@@ -148,10 +148,19 @@ impl R2StorageClient {
         retry(&self.limits.retry, || async {
             // The semaphore is never closed; were it, requests would go on without its bound.
             let _place = self.in_flight.acquire().await;
-            // The SDK's futures take 30 KiB; boxed, a thousand deletions that wait for a place are small.
-            within(self.limits.attempt_timeout, operation, Box::pin(request())).await
+            self.once(operation, request()).await
         })
         .await
+    }
+
+    /// One try of a request.
+    fn once<T>(
+        &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> impl Future<Output = Result<T, UpstreamError>> {
+        // The SDK's futures take 30 KiB; boxed, a thousand deletions that wait for a place are small.
+        within(self.limits.attempt_timeout, operation, Box::pin(request))
     }
 
     /// A whole call: its requests, their retries, and the waits for a place and between tries.
@@ -253,11 +262,13 @@ impl StorageClient for R2StorageClient {
     }
 
     async fn check(&self) -> Result<(), UpstreamError> {
-        let head = self.ask("HeadBucket", || async {
+        let head = async || {
             let sent = self.client.head_bucket().bucket(&self.bucket).send().await;
             sent.map(|_found| ()).map_err(|it| failure("HeadBucket", &it))
-        });
-        self.call("HeadBucket", head).await
+        };
+        // It takes no place: behind uploads it would tell how busy the service is, not whether R2 answers.
+        let checked = retry(&self.limits.retry, || self.once("HeadBucket", head()));
+        self.call("HeadBucket", checked).await
     }
 }
 

@@ -354,7 +354,7 @@ async fn calls_that_wait_for_a_place_end_in_time_too() {
     let call_timeout = Duration::from_millis(300);
     let storage = client(&server, R2Limits { max_in_flight: 1, call_timeout, ..PATIENT });
 
-    let results = in_time(join_all((0..20).map(|_| storage.check()))).await;
+    let results = in_time(join_all((0..20).map(|_| upload(&storage)))).await;
 
     for result in results {
         assert_eq!(result.unwrap_err().kind, UpstreamErrorKind::Timeout);
@@ -366,11 +366,28 @@ async fn no_more_requests_are_under_way_than_there_are_places() {
     let server = Misbehaving::start(|_, _| Reply::Silence).await;
     let storage = client(&server, R2Limits { max_in_flight: 4, ..PATIENT });
 
-    let calls = join_all((0..20).map(|_| storage.check()));
+    let calls = join_all((0..20).map(|_| upload(&storage)));
     let ended = tokio::time::timeout(Duration::from_secs(1), calls).await;
 
     assert!(ended.is_err(), "nothing was answered");
     assert_eq!(server.received().len(), 4);
+}
+
+#[tokio::test]
+async fn a_check_does_not_wait_behind_uploads() {
+    let server = Misbehaving::start(|_, request| match request.method.as_str() {
+        "HEAD" => Reply::answer(200, ""),
+        _ => Reply::Silence,
+    });
+    let server = server.await;
+    let storage = client(&server, R2Limits { max_in_flight: 1, ..PATIENT });
+
+    tokio::select! {
+        _ = join_all((0..2).map(|_| upload(&storage))) => panic!("nothing was stored"),
+        checked = in_time(storage.check()) => checked.unwrap(),
+    }
+
+    assert!(methods(&server).contains(&"HEAD"));
 }
 
 #[tokio::test]
