@@ -1,5 +1,7 @@
 //! From settings to a running service: builds the parts, listens, and stops in order.
 
+mod connections;
+
 use crate::catalog::{Catalog, CatalogError};
 use crate::coach::Coach;
 use crate::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
@@ -13,13 +15,13 @@ use crate::upstream::UpstreamError;
 use crate::vision::VisionClient;
 use crate::vision::claude::ClaudeVision;
 use crate::vision::mock::MockVision;
-use axum::serve::ListenerExt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 /// The parts that settings choose.
@@ -49,9 +51,6 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
-    /// The listener broke.
-    #[error("cannot accept connections any more")]
-    Serve(#[source] std::io::Error),
     /// The catalogue that was built in is broken.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -107,9 +106,9 @@ pub async fn listen(settings: &Settings) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
 }
 
-/// Serves until `stop` is cancelled, then stops in order: readiness fails first, new connections are
-/// refused, running uploads and analyses may go on for `settings.server.shutdown_timeout`, and what still
-/// runs then is recorded as interrupted.
+/// Serves until `stop` is cancelled, then stops in order: readiness fails first, after `drain_delay` new
+/// connections are refused, running uploads and analyses may go on for `shutdown_timeout`, and what still runs
+/// then is cut or recorded as interrupted.
 pub async fn serve(
     listener: TcpListener,
     parts: Parts,
@@ -125,40 +124,27 @@ pub async fn serve(
         mock_storage: parts.mock_storage,
     };
     let app = http::router(state, &settings.server.cors);
-    // Small answers go out at once; an option that cannot be set costs speed and nothing else.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-
     let draining = CancellationToken::new();
-    let no_more = draining.clone();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move { no_more.cancelled().await });
-    let limit = settings.server.shutdown_timeout;
-    tokio::select! {
-        done = server.into_future() => done.map_err(RunError::Serve)?,
-        () = stop_in_order(&stop, &readiness, &draining, settings.server.drain_delay, limit) => {
-            tracing::warn!("connections were still open after {limit:?} and are cut");
-        }
+    let connections = tokio::spawn(connections::serve(listener, app, draining.clone()));
+    let connections = AbortOnDropHandle::new(connections);
+
+    stop.cancelled().await;
+    tracing::info!("stopping: no longer ready, running requests may finish");
+    readiness.stop();
+    tokio::time::sleep(settings.server.drain_delay).await;
+    draining.cancel();
+    let deadline = Instant::now() + settings.server.shutdown_timeout;
+    if tokio::time::timeout_at(deadline, connections).await.is_err() {
+        tracing::warn!(
+            "connections were still open after {:?} and are cut",
+            settings.server.shutdown_timeout
+        );
     }
-    if !coach.shut_down(limit).await {
+    if !coach.shut_down(deadline.saturating_duration_since(Instant::now())).await {
         tracing::error!("work in the background did not end; what it was doing may be incomplete");
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Returns only when connections did not end by themselves within the limit.
-async fn stop_in_order(
-    stop: &CancellationToken,
-    readiness: &Readiness,
-    draining: &CancellationToken,
-    drain_delay: Duration,
-    limit: Duration,
-) {
-    stop.cancelled().await;
-    tracing::info!("stopping: no longer ready, running requests may finish");
-    readiness.stop();
-    tokio::time::sleep(drain_delay).await;
-    draining.cancel();
-    tokio::time::sleep(limit).await;
 }
 
 fn public_url(settings: &Settings, address: SocketAddr) -> Result<Url, RunError> {
