@@ -24,7 +24,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What everything is done with: the three seams, the catalogue, and the limits.
 #[derive(Debug, Clone)]
@@ -81,6 +81,15 @@ pub struct Deleted {
     pub records: u64,
 }
 
+/// Sessions in storage that no record knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// Their ids.
+    pub sessions: Vec<SessionId>,
+    /// How many sessions in storage the records do know. None at all is a sign of the wrong records.
+    pub known: usize,
+}
+
 impl Coach {
     /// Puts the parts together. Nothing is asked of them yet.
     pub fn new(
@@ -104,9 +113,10 @@ impl Coach {
         }
     }
 
-    /// Begins an upload: frames are stored as they come, and count once they are committed.
-    pub fn start_session(&self, owner: &Owner) -> Upload {
-        Upload::begin(self.clone(), owner.clone())
+    /// Begins an upload: frames are stored as they come, and count once they are committed. `room` is held
+    /// for as long as a frame of it is in memory.
+    pub fn start_session(&self, owner: &Owner, room: OwnedSemaphorePermit) -> Upload {
+        Upload::begin(self.clone(), owner.clone(), room)
     }
 
     /// Has the frames of a session looked at, in the background. One analysis of a session runs at a time:
@@ -120,6 +130,10 @@ impl Coach {
         let record = self.session(owner, id).await?;
         if record.session.frames.is_empty() {
             return Err(CoachError::NoFrames(id));
+        }
+        // A second click must not be told that the queue is full of its first.
+        if let Some(running) = record.analyses.last().filter(|it| it.status == AnalysisStatus::Processing) {
+            return Ok(running.clone());
         }
         let place = self.jobs.place().ok_or(CoachError::Busy)?;
         let now = now();
@@ -180,30 +194,26 @@ impl Coach {
         Ok(Deleted { frames, records })
     }
 
-    /// Removes frames that no record knows: what uploads left behind that could not be undone. Younger ones
-    /// than `older_than` are left alone, since their upload may be under way. With `dry_run` they are only
-    /// named. Returns the sessions whose frames were (or would be) removed.
-    pub async fn sweep_orphans(
-        &self,
-        older_than: Duration,
-        dry_run: bool,
-    ) -> Result<Vec<SessionId>, UpstreamError> {
+    /// Finds frames that no record knows: what uploads left behind that could not be undone. Younger ones than
+    /// `older_than` are left out, since their upload may be under way.
+    pub async fn find_orphans(&self, older_than: Duration) -> Result<Orphans, UpstreamError> {
         let horizon = now() - TimeDelta::from_std(older_than).unwrap_or(TimeDelta::MAX);
-        let mut swept = Vec::new();
+        let mut orphans = Orphans::default();
         let mut after = None;
         loop {
             let page = self.storage.list_sessions(after).await?;
-            let Some(last) = page.last().copied() else { return Ok(swept) };
+            let Some(last) = page.last().copied() else { return Ok(orphans) };
             after = Some(last);
             let known = self.sessions.existing_sessions(&page).await?;
+            orphans.known += known.len();
             let is_old = |it: &SessionId| it.created_at().is_none_or(|at| at < horizon);
-            for orphan in page.into_iter().filter(|it| is_old(it) && !known.contains(it)) {
-                if !dry_run {
-                    self.storage.delete_frames(orphan).await?;
-                }
-                swept.push(orphan);
-            }
+            orphans.sessions.extend(page.into_iter().filter(|it| is_old(it) && !known.contains(it)));
         }
+    }
+
+    /// Removes the frames of a session that [`Coach::find_orphans`] found.
+    pub async fn remove_orphan(&self, session: SessionId) -> Result<(), UpstreamError> {
+        self.storage.delete_frames(session).await.map(drop)
     }
 
     /// Ends everything that runs in the background, see [`Jobs::shut_down`].

@@ -65,10 +65,10 @@ pub fn router(state: AppState, origins: &[AllowedOrigin]) -> Router {
         .merge(docs::pages())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        // The first layer is the innermost: a panic is caught, becomes a problem, is given its id, is logged,
-        // and reaches pages of other origins too.
+        // The first layer is the innermost: a panic is caught, reaches pages of other origins too, becomes a
+        // problem with the request's id, and is logged.
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(max_request_bytes))
-        .layer(middleware::from_fn(layers::observe))
         .layer(layers::cors(origins))
+        .layer(middleware::from_fn(layers::observe))
 }

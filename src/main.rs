@@ -6,9 +6,10 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
-use swimcoach::config::Settings;
+use swimcoach::config::{RecordSettings, Settings};
 use swimcoach::run::{self, Parts};
 use swimcoach::{doctor, telemetry};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,9 @@ enum Command {
         /// Leaves younger uploads alone, in minutes
         #[arg(long, default_value_t = 60)]
         older_than_minutes: u64,
+        /// Removes frames although the records know no session in storage at all
+        #[arg(long)]
+        records_are_empty: bool,
     },
     /// Asks a running service on this machine whether it is ready; for container health checks
     Health,
@@ -63,14 +67,19 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
     match command {
         Command::Demo { port } => demo(port).await.map(|()| true),
-        Command::Serve => serve(environment()?).await.map(|()| true),
+        Command::Serve => {
+            let settings = environment()?;
+            let listener = run::listen(&settings).await?;
+            serve(settings, listener).await.map(|()| true)
+        }
         Command::Doctor => {
             let settings = environment()?;
             let parts = Parts::build(&settings, (settings.server.host, settings.server.port).into()).await?;
             Ok(doctor::examine(&settings, &parts, &mut io::stdout()).await?)
         }
-        Command::Sweep { dry_run, older_than_minutes } => {
-            sweep(environment()?, dry_run, Duration::from_mins(older_than_minutes)).await.map(|()| true)
+        Command::Sweep { dry_run, older_than_minutes, records_are_empty } => {
+            let older_than = Duration::from_mins(older_than_minutes);
+            sweep(environment()?, dry_run, older_than, records_are_empty).await.map(|()| true)
         }
         Command::Health => health().await,
     }
@@ -79,33 +88,59 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
 async fn demo(port: u16) -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::demo()?;
     settings.server.port = port;
+    let listener = run::listen(&settings).await?;
     writeln!(
         io::stdout(),
         "DEMO: frames and records are kept in memory and are gone when this ends; no model looks at the frames, so no \
-         coaching is done.\nOpen http://127.0.0.1:{port}/docs, or follow the README. Ctrl-C stops it."
+         coaching is done.\nOpen http://{}/docs, or follow the README. Ctrl-C stops it.",
+        listener.local_addr()?,
     )?;
-    serve(settings).await
+    serve(settings, listener).await
 }
 
-async fn serve(settings: Settings) -> Result<(), Box<dyn Error>> {
+async fn serve(settings: Settings, listener: TcpListener) -> Result<(), Box<dyn Error>> {
     telemetry::start(&settings.log);
-    let listener = run::listen(&settings).await?;
+    let stop = stop_on_signal()?;
     let address = listener.local_addr()?;
     let parts = Parts::build(&settings, address).await?;
     tracing::info!(%address, "listening on http://{address}");
-    Ok(run::serve(listener, parts, &settings, stop_on_signal()?).await?)
+    Ok(run::serve(listener, parts, &settings, stop).await?)
 }
 
-async fn sweep(settings: Settings, dry_run: bool, older_than: Duration) -> Result<(), Box<dyn Error>> {
+async fn sweep(
+    settings: Settings,
+    dry_run: bool,
+    older_than: Duration,
+    records_are_empty: bool,
+) -> Result<(), Box<dyn Error>> {
     telemetry::start(&settings.log);
+    if settings.records == RecordSettings::InMemory {
+        return Err(
+            "records are kept in memory, so every session in storage would look like one that failed; set \
+                    DATABASE_URL to where the service keeps its records"
+                .into(),
+        );
+    }
     let parts = Parts::build(&settings, (settings.server.host, settings.server.port).into()).await?;
-    let swept = parts.coach(&settings).sweep_orphans(older_than, dry_run).await?;
+    let coach = parts.coach(&settings);
+    let orphans = coach.find_orphans(older_than).await?;
+    let count = orphans.sessions.len();
+    if 0 < count && orphans.known == 0 && !dry_run && !records_are_empty {
+        return Err(format!(
+            "the records know none of the {count} sessions in storage; is DATABASE_URL the one of the service? If it \
+             is, repeat with --records-are-empty"
+        )
+        .into());
+    }
     let verb = if dry_run { "would remove" } else { "removed" };
     let mut out = io::stdout();
-    for session in &swept {
+    for session in orphans.sessions {
+        if !dry_run {
+            coach.remove_orphan(session).await?;
+        }
         writeln!(out, "{verb} the frames of {session}")?;
     }
-    writeln!(out, "{verb} the frames of {} failed uploads", swept.len())?;
+    writeln!(out, "{verb} the frames of {count} failed uploads")?;
     Ok(())
 }
 
@@ -129,18 +164,23 @@ fn environment() -> Result<Settings, Box<dyn Error>> {
     Ok(Settings::load(&|name| std::env::var(name).ok().or_else(|| file.get(name).cloned()))?)
 }
 
-/// A token that is cancelled by SIGTERM or Ctrl-C.
+/// A token that is cancelled by SIGTERM or Ctrl-C. Whoever sends a second one does not want to wait.
 fn stop_on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stopped.is_cancelled() {
+                std::process::exit(1);
+            }
+            stopped.cancel();
         }
-        stopped.cancel();
     });
     Ok(stop)
 }

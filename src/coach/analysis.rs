@@ -10,8 +10,10 @@ use crate::storage::FramePath;
 use crate::upstream::{self, RetryPolicy, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Look, LookFrame, VisionError, VisionErrorKind};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::time::MissedTickBehavior;
@@ -42,6 +44,8 @@ enum AnalysisError {
     Stopped,
     #[error("a task broke off")]
     Task(#[source] CoachError),
+    #[error("a step panicked; standard error has what it said")]
+    Panicked,
 }
 
 /// What an analysis has come to so far; kept where it fails, so that what was spent is counted.
@@ -57,8 +61,12 @@ impl Coach {
         let coach = self.clone();
         self.jobs.run(place, session.id, |cancel: CancellationToken, turn: Turn| async move {
             let mut progress = Progress::default();
+            // A bug in one of the steps must end the analysis, not leave it running in the records.
+            let performed = AssertUnwindSafe(coach.perform(&session, &analysis, turn, &mut progress));
             let outcome = tokio::select! {
-                outcome = coach.perform(&session, &analysis, turn, &mut progress) => outcome,
+                // In this order, so that an answer that is there is not thrown away for a stop.
+                biased;
+                outcome = performed.catch_unwind() => outcome.unwrap_or(Err(AnalysisError::Panicked)),
                 () = cancel.cancelled() => Err(AnalysisError::Stopped),
                 never = coach.stay_alive(analysis.clone()) => match never {},
             };
@@ -272,7 +280,7 @@ fn words(error: &AnalysisError) -> (&'static str, String, bool) {
             let failure = interrupted();
             ("interrupted", failure.detail, failure.can_resume)
         }
-        AnalysisError::Task(_) => (
+        AnalysisError::Task(_) | AnalysisError::Panicked => (
             "internal",
             "Something broke inside the service. Start the analysis again; if it happens twice, tell the operator."
                 .to_owned(),

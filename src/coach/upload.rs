@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 /// Frames of one upload that are on their way to storage at one time.
@@ -20,22 +21,20 @@ const FRAMES_IN_FLIGHT: usize = 8;
 /// An upload under way. Dropped before it is committed, it removes what it stored.
 #[derive(Debug)]
 pub struct Upload {
-    /// Taken by `commit` and `abort`; what is left at the drop is undone in the background.
-    open: Option<OpenUpload>,
-}
-
-#[derive(Debug)]
-struct OpenUpload {
     coach: Coach,
     owner: Owner,
     session: SessionId,
     received: u16,
-    /// Whether the record was tried to be written, so that it may exist.
-    record_tried: bool,
-    /// Digests that the manifest announces, by frame.
-    announced: BTreeMap<FrameNumber, FrameEntry>,
+    /// What the manifest announces, by frame, once it came.
+    announced: Option<BTreeMap<FrameNumber, FrameEntry>>,
     stored: Vec<(StoredFrame, FrameMetadata)>,
     storing: JoinSet<Result<(StoredFrame, FrameMetadata), CoachError>>,
+    /// Whether the record was tried to be written, so that it may exist.
+    record_tried: bool,
+    /// Whether there is nothing to undo any more: the record is written, or the undoing has begun.
+    settled: bool,
+    /// The memory that the frames may take, given back once none is in memory any more.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// What an upload says beside its frames.
@@ -110,83 +109,33 @@ pub enum UploadError {
 }
 
 impl Upload {
-    pub(super) fn begin(coach: Coach, owner: Owner) -> Self {
-        let open = OpenUpload {
+    pub(super) fn begin(coach: Coach, owner: Owner, room: OwnedSemaphorePermit) -> Self {
+        Self {
             coach,
             owner,
             session: SessionId::new(),
             received: 0,
-            record_tried: false,
-            announced: BTreeMap::new(),
+            announced: None,
             stored: Vec::new(),
             storing: JoinSet::new(),
-        };
-        Self { open: Some(open) }
+            record_tried: false,
+            settled: false,
+            room: Some(room),
+        }
     }
 
     /// How many frames came so far.
     pub fn received(&self) -> u16 {
-        self.open.as_ref().map_or(0, |it| it.received)
+        self.received
     }
 
     /// Takes the manifest. Where it announces digests it must come before the frames.
     pub fn add_manifest(&mut self, entries: Vec<FrameEntry>) -> Result<(), CoachError> {
-        match &mut self.open {
-            Some(open) => open.add_manifest(entries),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes the next frame: checks it, and starts to store it. Waits while too many are on their way.
-    pub async fn add_frame(&mut self, bytes: Bytes) -> Result<(), CoachError> {
-        match &mut self.open {
-            Some(open) => open.add_frame(bytes).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Waits until every frame is stored, then writes the record. From here on the caller may go away: the
-    /// session is written whole, or nothing of it is left.
-    pub async fn commit(mut self, details: UploadDetails) -> Result<Session, CoachError> {
-        let Some(mut open) = self.open.take() else { return Err(UploadError::NoFrames.into()) };
-        let jobs = open.coach.jobs.clone();
-        let committed = jobs.finish(async move {
-            let committed = open.commit(details).await;
-            if committed.is_err() {
-                open.undo().await;
-            }
-            committed
-        });
-        committed.await?
-    }
-
-    /// Removes what was stored, and returns when that is done or was tried.
-    pub async fn abort(mut self) {
-        let Some(mut open) = self.open.take() else { return };
-        let jobs = open.coach.jobs.clone();
-        // A task, so that it is finished even when the caller goes away meanwhile.
-        let undone = jobs.finish(async move { open.undo().await });
-        if let Err(error) = undone.await {
-            tracing::error!(%error, "undoing an upload broke off");
-        }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let Some(mut open) = self.open.take() {
-            let jobs = open.coach.jobs.clone();
-            jobs.finish(async move { open.undo().await });
-        }
-    }
-}
-
-impl OpenUpload {
-    fn add_manifest(&mut self, entries: Vec<FrameEntry>) -> Result<(), CoachError> {
         let refuse = |problem: String| Err(UploadError::Manifest(problem).into());
-        if !self.announced.is_empty() {
+        if self.announced.is_some() {
             return refuse("there is more than one; send one".to_owned());
         }
+        let mut announced = BTreeMap::new();
         for entry in entries {
             let number = entry.number;
             let hex = |it: &String| it.len() == 64 && it.bytes().all(|it| it.is_ascii_hexdigit());
@@ -196,14 +145,16 @@ impl OpenUpload {
             if entry.sha256.is_some() && 0 < self.received {
                 return refuse("it announces SHA-256 digests, so it must come before the frames".to_owned());
             }
-            if self.announced.insert(number, entry).is_some() {
+            if announced.insert(number, entry).is_some() {
                 return refuse(format!("frame {number} is there twice"));
             }
         }
+        self.announced = Some(announced);
         Ok(())
     }
 
-    async fn add_frame(&mut self, bytes: Bytes) -> Result<(), CoachError> {
+    /// Takes the next frame: checks it, and starts to store it. Waits while too many are on their way.
+    pub async fn add_frame(&mut self, bytes: Bytes) -> Result<(), CoachError> {
         let limits = self.coach.uploads;
         if limits.max_frames <= self.received {
             return Err(UploadError::TooManyFrames { max: limits.max_frames }.into());
@@ -213,8 +164,8 @@ impl OpenUpload {
         let Some(number) = FrameNumber::new(count.into()) else {
             return Err(UploadError::TooManyFrames { max: FrameNumber::LAST.get() }.into());
         };
-        if let Some(announced) = self.announced.get(&number).and_then(|it| it.sha256.as_ref())
-            && !announced.eq_ignore_ascii_case(&hex_sha256(&bytes))
+        if let Some(sha256) = self.announced(number).and_then(|it| it.sha256.as_ref())
+            && !sha256.eq_ignore_ascii_case(&hex_sha256(&bytes))
         {
             return Err(UploadError::DigestMismatch { number: count }.into());
         }
@@ -229,6 +180,34 @@ impl OpenUpload {
         Ok(())
     }
 
+    /// Waits until every frame is stored, then writes the record. From here on the caller may go away: the
+    /// session is written whole, or nothing of it is left.
+    pub async fn commit(mut self, details: UploadDetails) -> Result<Session, CoachError> {
+        let jobs = self.coach.jobs.clone();
+        let committed = jobs.finish(async move {
+            let committed = self.write(details).await;
+            if committed.is_err() {
+                self.undo().await;
+            }
+            committed
+        });
+        committed.await?
+    }
+
+    /// Removes what was stored, and returns when that is done or was tried.
+    pub async fn abort(mut self) {
+        let jobs = self.coach.jobs.clone();
+        // A task, so that it is finished even when the caller goes away meanwhile.
+        let undone = jobs.finish(async move { self.undo().await });
+        if let Err(error) = undone.await {
+            tracing::error!(%error, "undoing an upload broke off");
+        }
+    }
+
+    fn announced(&self, number: FrameNumber) -> Option<&FrameEntry> {
+        self.announced.as_ref()?.get(&number)
+    }
+
     /// Waits for one of the frames on their way.
     async fn one_stored(&mut self) -> Result<(), CoachError> {
         if let Some(stored) = self.storing.join_next().await {
@@ -237,11 +216,12 @@ impl OpenUpload {
         Ok(())
     }
 
-    async fn commit(&mut self, details: UploadDetails) -> Result<Session, CoachError> {
+    async fn write(&mut self, details: UploadDetails) -> Result<Session, CoachError> {
         if self.received == 0 {
             return Err(UploadError::NoFrames.into());
         }
-        if let Some(number) = self.announced.keys().find(|it| self.received < it.get()) {
+        let mut announced = self.announced.iter().flat_map(BTreeMap::keys);
+        if let Some(number) = announced.find(|it| self.received < it.get()) {
             let problem = format!("frame {number} is in it, but only {} frames came", self.received);
             return Err(UploadError::Manifest(problem).into());
         }
@@ -260,6 +240,7 @@ impl OpenUpload {
         };
         self.record_tried = true;
         self.coach.sessions.create_session(&session).await?;
+        self.settled = true;
         Ok(session)
     }
 
@@ -272,7 +253,7 @@ impl OpenUpload {
                 size_bytes: stored.size_bytes,
                 width: metadata.width,
                 height: metadata.height,
-                timestamp_ms: self.announced.get(&stored.path.number).and_then(|it| it.timestamp_ms),
+                timestamp_ms: self.announced(stored.path.number).and_then(|it| it.timestamp_ms),
                 etag: stored.etag.clone(),
             })
             .collect();
@@ -280,27 +261,67 @@ impl OpenUpload {
         frames
     }
 
-    /// Leaves nothing behind, or says in the log what it left for the sweep.
     async fn undo(&mut self) {
-        let session = self.session;
+        self.leftovers().remove().await;
+    }
+
+    /// What there is to undo; it is given out once.
+    fn leftovers(&mut self) -> Leftovers {
+        self.settled = true;
+        Leftovers {
+            coach: self.coach.clone(),
+            owner: self.owner.clone(),
+            session: self.session,
+            has_frames: 0 < self.received,
+            may_have_record: self.record_tried,
+            storing: std::mem::take(&mut self.storing),
+            _room: self.room.take(),
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.settled {
+            let leftovers = self.leftovers();
+            self.coach.jobs.finish(leftovers.remove());
+        }
+    }
+}
+
+/// What an upload that came to nothing leaves to be removed.
+struct Leftovers {
+    coach: Coach,
+    owner: Owner,
+    session: SessionId,
+    has_frames: bool,
+    may_have_record: bool,
+    storing: JoinSet<Result<(StoredFrame, FrameMetadata), CoachError>>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Leftovers {
+    /// Leaves nothing behind, or says in the log what it left for the sweep.
+    async fn remove(mut self) {
         // A frame still on its way would arrive after the deletion, so all of them are awaited.
         while let Some(stored) = self.storing.join_next().await {
             drop(stored);
         }
-        if self.received == 0 {
+        if !self.has_frames {
             return;
         }
+        let session = self.session;
         // The record goes first: an insert that failed may have happened, and a record without frames
         // would promise what is gone.
-        let undone: Result<(), UpstreamError> = async {
-            if self.record_tried {
+        let removed: Result<(), UpstreamError> = async {
+            if self.may_have_record {
                 self.coach.sessions.delete_session(&self.owner, session).await?;
             }
             self.coach.storage.delete_frames(session).await?;
             Ok(())
         }
         .await;
-        if let Err(error) = undone {
+        if let Err(error) = removed {
             tracing::warn!(
                 session.id = %session, %error, cause = %error.source,
                 "left parts of the failed upload {session} behind; `swimcoach sweep` removes them",
@@ -319,7 +340,14 @@ async fn store(
         Admitted::Ready(jpeg) => jpeg,
         Admitted::Turned(turned) => {
             let upright: Result<Jpeg, JpegError> = coach.with_pixels(move || turned.upright()).await?;
-            upright.map_err(|source| UploadError::Frame { number: path.number.get(), source })?
+            let number = path.number.get();
+            let upright = upright.map_err(|source| UploadError::Frame { number, source })?;
+            // A turned frame can be larger than the one that came.
+            let max_bytes = coach.uploads.max_frame_bytes;
+            if max_bytes < upright.bytes.len() as u64 {
+                return Err(UploadError::FrameTooLarge { number, max_bytes }.into());
+            }
+            upright
         }
     };
     let metadata = FrameMetadata { width: jpeg.width, height: jpeg.height };

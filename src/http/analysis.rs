@@ -3,7 +3,7 @@
 use super::AppState;
 use super::auth::Caller;
 use super::error::{ApiError, ProblemBody};
-use super::extract::{ApiPath, OptionalJson};
+use super::extract::{self, ApiPath, OptionalJson};
 use super::upload::{self, MAX_NOTES};
 use crate::analysis::Warning;
 use crate::coach::AnalysisRequest;
@@ -135,8 +135,14 @@ pub(super) async fn upload(
     Caller(owner): Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let _room = app.uploads.enter(request.headers())?;
-    let mut upload = app.coach.start_session(&owner);
+    let room = match app.uploads.enter(request.headers()) {
+        Ok(room) => room,
+        Err(refusal) => {
+            extract::drain(request).await;
+            return Err(refusal);
+        }
+    };
+    let mut upload = app.coach.start_session(&owner, room);
     let details = match upload::receive(&mut upload, request, app.coach.upload_limits()).await {
         Ok(details) => details,
         Err(refusal) => {
@@ -161,7 +167,9 @@ pub(super) async fn upload(
             ("Location" = String, description = "where the result will be"),
             ("Retry-After" = u32, description = "how often to look, in seconds"),
         )),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json", description = "the body broke off"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "there is no such session"),
+        (status = 408, body = ProblemBody, content_type = "application/problem+json", description = "the body took too long"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "the session has no frames"),
         (status = 413, body = ProblemBody, content_type = "application/problem+json", description = "the body is too large"),
         (status = 415, body = ProblemBody, content_type = "application/problem+json", description = "the body is not JSON"),

@@ -1,8 +1,10 @@
 //! The description of the API, made from the types, and a page to read it on.
 
+use super::error::PROBLEM_JSON;
 use super::{analysis, health, sessions};
 use axum::Router;
-use utoipa::OpenApi;
+use utoipa::openapi::{Content, OpenApi as OpenApiDocument, Ref, Response};
+use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 /// OpenAPI 3.1 of every route.
@@ -21,6 +23,7 @@ use utoipa_swagger_ui::SwaggerUi;
         health::live,
         health::ready,
     ),
+    modifiers(&Panics),
     tags(
         (name = "analysis", description = "Upload frames and have them looked at."),
         (name = "sessions", description = "Read and delete what is there."),
@@ -29,8 +32,27 @@ use utoipa_swagger_ui::SwaggerUi;
 )]
 struct ApiDescription;
 
+/// Every route can panic, and then answers in the same way.
+struct Panics;
+
+impl Modify for Panics {
+    fn modify(&self, api: &mut OpenApiDocument) {
+        let problem = Content::builder().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
+        let panicked = Response::builder()
+            .description("something broke inside the service")
+            .content(PROBLEM_JSON, problem)
+            .build();
+        for path in api.paths.paths.values_mut() {
+            let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.delete];
+            for operation in operations.into_iter().flatten() {
+                operation.responses.responses.insert("500".to_owned(), panicked.clone().into());
+            }
+        }
+    }
+}
+
 /// The description of the API as it is served at `/openapi.json`.
-pub fn openapi() -> utoipa::openapi::OpenApi {
+pub fn openapi() -> OpenApiDocument {
     ApiDescription::openapi()
 }
 

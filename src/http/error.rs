@@ -30,9 +30,11 @@ pub(super) enum ApiError {
     #[error("this path does not know this method")]
     MethodNotAllowed,
     #[error("{detail}")]
-    InvalidParameter { pointer: &'static str, detail: String },
+    InvalidParameter { pointer: String, detail: String },
     #[error("the body is not JSON of the expected shape: {0}")]
     InvalidJson(String),
+    #[error("the body broke off; send the request again")]
+    BrokenBody(String),
     #[error("send the body as application/json")]
     NotJson,
     #[error("send the body as multipart/form-data with frames as parts named frames")]
@@ -43,6 +45,8 @@ pub(super) enum ApiError {
     RequestTooLarge { max_bytes: u64 },
     #[error("nothing came for {} seconds; nothing was kept, send the upload again", .0.as_secs())]
     SlowBody(Duration),
+    #[error("the upload took more than {} minutes; nothing was kept, send fewer or smaller frames", .0.as_secs() / 60)]
+    SlowUpload(Duration),
     #[error("too many uploads are under way; try again in a few seconds")]
     TooManyUploads,
     #[error("a presigned request was refused")]
@@ -126,15 +130,20 @@ impl From<&ApiError> for Problem {
             ApiError::NotFound => Self::new(S::NOT_FOUND, "not_found", error),
             ApiError::MethodNotAllowed => Self::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", error),
             ApiError::InvalidParameter { pointer, .. } => {
-                Self::new(S::UNPROCESSABLE_ENTITY, "validation", error).at((*pointer).to_owned())
+                Self::new(S::UNPROCESSABLE_ENTITY, "validation", error).at(pointer.clone())
             }
             ApiError::InvalidJson(_) => Self::new(S::UNPROCESSABLE_ENTITY, "validation", error),
+            ApiError::BrokenBody(cause) => {
+                Self { cause: Some(cause.clone()), ..Self::new(S::BAD_REQUEST, "broken_body", error) }
+            }
             ApiError::NotJson | ApiError::NotMultipart => {
                 Self::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", error)
             }
             ApiError::MalformedMultipart(_) => Self::new(S::BAD_REQUEST, "malformed_multipart", error),
             ApiError::RequestTooLarge { .. } => Self::new(S::PAYLOAD_TOO_LARGE, "request_too_large", error),
-            ApiError::SlowBody(_) => Self::new(S::REQUEST_TIMEOUT, "slow_body", error),
+            ApiError::SlowBody(_) | ApiError::SlowUpload(_) => {
+                Self::new(S::REQUEST_TIMEOUT, "slow_body", error)
+            }
             ApiError::TooManyUploads => {
                 Self::new(S::SERVICE_UNAVAILABLE, "too_many_uploads", error).come_back(COME_BACK)
             }

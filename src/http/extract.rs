@@ -2,24 +2,35 @@
 #![expect(clippy::disallowed_types, reason = "this is the file that wraps `Path`")]
 
 use super::error::ApiError;
+use crate::telemetry;
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use std::str::FromStr;
+use std::time::Duration;
 
-/// A path parameter. One that cannot be read names nothing, so the answer is 404.
+/// How long a small body may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the rest of a refused body is read, so that the client gets to read the answer.
+pub(super) const DRAIN: Duration = Duration::from_secs(10);
+
+/// A path parameter. One that cannot be read names nothing, so the answer is 404. It is read as its type writes
+/// it: an id in another spelling is another path.
 #[derive(Debug)]
 pub(super) struct ApiPath<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath<T> {
+impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for ApiPath<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        match Path::from_request_parts(parts, state).await {
-            Ok(Path(value)) => Ok(Self(value)),
-            Err(_) => Err(ApiError::NotFound),
-        }
+        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
+            return Err(ApiError::NotFound);
+        };
+        text.parse().map(Self).map_err(|_names_nothing| ApiError::NotFound)
     }
 }
 
@@ -34,7 +45,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
             Err(refusal) => {
-                Err(ApiError::InvalidParameter { pointer: "/query", detail: refusal.body_text() })
+                Err(ApiError::InvalidParameter { pointer: "/query".to_owned(), detail: refusal.body_text() })
             }
         }
     }
@@ -47,23 +58,52 @@ pub(super) struct OptionalJson<T>(pub(super) T);
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Self::Rejection> {
         /// No JSON body of the contract comes near this.
         const MAX_BYTES: usize = 64 * 1024;
         let is_json = is_json(request.headers());
-        let body = match Bytes::from_request(request, state).await {
-            Ok(body) if body.len() <= MAX_BYTES => body,
-            Ok(_) => return Err(ApiError::RequestTooLarge { max_bytes: MAX_BYTES as u64 }),
-            Err(refusal) => return Err(ApiError::InvalidJson(refusal.body_text())),
-        };
+        let body = read(request.into_body(), MAX_BYTES).await?;
         if body.is_empty() {
             return Ok(Self(T::default()));
         }
         if !is_json {
             return Err(ApiError::NotJson);
         }
+        // A list of values in the order of the fields would pass as well, and nobody would know what it says.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::InvalidJson("it must be an object".to_owned()));
+        }
         serde_json::from_slice(&body).map(Self).map_err(|error| ApiError::InvalidJson(error.to_string()))
     }
+}
+
+/// Reads a whole body of at most `max_bytes` within [`PATIENCE`].
+pub(super) async fn read(body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
+    let mut chunks = body.into_data_stream();
+    let read = async {
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|broken| ApiError::BrokenBody(telemetry::chain(&broken)))?;
+            if max_bytes < bytes.len() + chunk.len() {
+                return Err(ApiError::RequestTooLarge { max_bytes: max_bytes as u64 });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap_or(Err(ApiError::SlowBody(PATIENCE)))
+}
+
+/// Reads the body of a refused request away, for as long as that may take: a client that is still sending when
+/// the connection closes may never see the answer. One that asks before it sends is spared the sending.
+pub(super) async fn drain(request: Request) {
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let mut chunks = request.into_body().into_data_stream();
+    let all = async { while let Some(Ok(_)) = chunks.next().await {} };
+    // How it ends makes no difference.
+    let _drained = tokio::time::timeout(DRAIN, all).await;
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -14,29 +14,66 @@ use uuid::Uuid;
 
 /// Gives the request its id, writes out a problem where the answer is one, and logs one line.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let request_id = request_id(request.headers());
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+    let asked = Asked {
+        start: Instant::now(),
+        request_id: request_id(request.headers()),
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        route: route.to_owned(),
+        is_answered: false,
+    };
 
     let response = next.run(request).await;
-    let (mut response, cause) = write_problem(response, &request_id, &path);
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
+    let (mut response, cause) = write_problem(response, &asked.request_id, &asked.path);
+    if let Ok(value) = HeaderValue::from_str(&asked.request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    asked.answered(response.status(), cause);
+    response
+}
 
-    let status = response.status().as_u16();
-    let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    match cause {
-        Some(cause) => tracing::error!(
-            request_id, %method, route, path, status, duration_ms, cause, "{method} {path} {status}"
-        ),
-        None => {
-            tracing::info!(request_id, %method, route, path, status, duration_ms, "{method} {path} {status}");
+/// What a log line says about a request. Dropped before it was answered, it logs that the client went away.
+struct Asked {
+    start: Instant,
+    request_id: String,
+    method: Method,
+    path: String,
+    route: String,
+    is_answered: bool,
+}
+
+impl Asked {
+    fn answered(mut self, status: StatusCode, cause: Option<String>) {
+        self.is_answered = true;
+        let Self { request_id, method, path, route, .. } = &self;
+        let (status, duration_ms) = (status.as_u16(), self.duration_ms());
+        match cause {
+            Some(cause) => tracing::error!(
+                request_id, %method, route, path, status, duration_ms, cause, "{method} {path} {status}"
+            ),
+            None => {
+                tracing::info!(request_id, %method, route, path, status, duration_ms, "{method} {path} {status}");
+            }
         }
     }
-    response
+
+    fn duration_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let Self { request_id, method, path, route, .. } = &*self;
+        let duration_ms = self.duration_ms();
+        tracing::info!(
+            request_id, %method, route, path, duration_ms, "{method} {path} was left by its client"
+        );
+    }
 }
 
 /// Who may call from a browser, and what their scripts may read.

@@ -2,13 +2,13 @@
 
 use super::AppState;
 use super::error::ApiError;
-use super::extract::ApiPath;
+use super::extract::{self, ApiPath};
 use crate::storage::CONTENT_TYPE;
 use crate::storage::mock::PresentedPut;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 
 /// The bytes behind a presigned GET.
 pub(super) async fn download(
@@ -32,9 +32,11 @@ pub(super) async fn upload(
     ApiPath(key): ApiPath<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    jpeg: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     let Some(storage) = &app.mock_storage else { return Err(ApiError::NotFound) };
+    let max_bytes = usize::try_from(app.coach.upload_limits().max_frame_bytes).unwrap_or(usize::MAX);
+    let jpeg = extract::read(body, max_bytes).await?;
     let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
     let put = PresentedPut {
         content_type: text(header::CONTENT_TYPE),

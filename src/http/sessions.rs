@@ -186,7 +186,9 @@ pub(super) async fn show(
     let body = serde_json::to_vec(&detail).map_err(ApiError::Unwritable)?;
     let etag = format!("\"{:032x}\"", xxh3_128(&body));
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|it| it.to_str().ok());
-    let is_known = known.flat_map(|it| it.split(',')).any(|it| it.trim() == etag);
+    // A proxy that compresses the answer makes the tag a weak one; it stands for the same state.
+    let mut known = known.flat_map(|it| it.split(',')).map(|it| it.trim().trim_start_matches("W/"));
+    let is_known = known.any(|it| it == etag || it == "*");
     let fresh = [(header::ETAG, etag), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
     Ok(if is_known {
         (StatusCode::NOT_MODIFIED, fresh).into_response()

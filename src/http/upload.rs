@@ -1,6 +1,7 @@
 //! Reading a multipart upload part by part, within bounds of memory and time.
 
 use super::error::ApiError;
+use super::extract::DRAIN;
 use crate::analysis::View;
 use crate::coach::{CoachError, FrameEntry, Upload, UploadDetails, UploadError};
 use crate::config::UploadLimits;
@@ -10,14 +11,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{Deserialize, IntoDeserializer};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long the next bytes of a body may be awaited.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long the rest of a refused body is read, so that the client gets to read the answer.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long a whole upload may take, however steadily it comes. Well under the age at which the sweep takes
+/// frames without a record for left behind.
+const LONGEST: Duration = Duration::from_mins(30);
 /// Longest text of `user_notes`, in characters.
 pub(super) const MAX_NOTES: usize = 2000;
 /// Longest text of `title`, in characters.
@@ -66,7 +69,9 @@ pub(super) async fn receive(
     let Ok(mut parts) = Multipart::from_request(request, &()).await else {
         return Err(ApiError::NotMultipart);
     };
-    let received = read_parts(upload, &mut parts, limits).await;
+    let received = tokio::time::timeout(LONGEST, read_parts(upload, &mut parts, limits))
+        .await
+        .unwrap_or(Err(ApiError::SlowUpload(LONGEST)));
     if received.is_err() {
         // A client that is still sending when the connection closes may never see the answer. How the
         // draining ends makes no difference.
@@ -81,8 +86,13 @@ async fn read_parts(
     limits: &UploadLimits,
 ) -> Result<UploadDetails, ApiError> {
     let mut details = UploadDetails::default();
+    let mut texts = BTreeSet::new();
     while let Some(field) = within_idle(parts.next_field(), limits).await? {
-        match field.name().unwrap_or_default() {
+        let name = field.name().unwrap_or_default();
+        if name != "frames" && !texts.insert(name.to_owned()) {
+            return Err(invalid(&format!("/{name}"), format!("there is more than one {name}; send one")));
+        }
+        match name {
             "frames" => {
                 let bytes = read_frame(field, upload.received() + 1, limits).await?;
                 upload.add_frame(bytes).await?;
@@ -157,7 +167,7 @@ fn parse_view(text: &str) -> Result<View, ApiError> {
 }
 
 /// A text without surrounding space; `None` when nothing is left.
-pub(super) fn bounded(text: &str, max: usize, pointer: &'static str) -> Result<Option<String>, ApiError> {
+pub(super) fn bounded(text: &str, max: usize, pointer: &str) -> Result<Option<String>, ApiError> {
     if max < text.chars().count() {
         let name = pointer.trim_start_matches('/');
         return Err(invalid(pointer, format!("{name} has more than {max} characters; make it shorter")));
@@ -172,6 +182,6 @@ fn unknown_part(field: &Field<'_>) -> ApiError {
     invalid("/", format!("there is no part named {name:?}; the parts are {known}"))
 }
 
-pub(super) fn invalid(pointer: &'static str, detail: String) -> ApiError {
-    ApiError::InvalidParameter { pointer, detail }
+pub(super) fn invalid(pointer: &str, detail: String) -> ApiError {
+    ApiError::InvalidParameter { pointer: pointer.to_owned(), detail }
 }
