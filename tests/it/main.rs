@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy allows it in test functions but not in what they call")]
 
+mod api;
+mod connections;
 mod contract;
 mod frames;
+mod process;
 mod sqlite;
 mod wire;
 mod support;

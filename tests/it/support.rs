@@ -1,6 +1,13 @@
 //! What several tests need: fixtures, servers, doubles with two handles (inspect and break).
 
+pub(crate) mod app;
+pub(crate) mod faults;
+pub(crate) mod faulty_records;
+pub(crate) mod faulty_storage;
+pub(crate) mod form;
 pub(crate) mod misbehaving;
+pub(crate) mod openapi;
 pub(crate) mod pictures;
 pub(crate) mod records;
 pub(crate) mod s3_server;
+pub(crate) mod scripted_vision;

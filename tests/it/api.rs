@@ -1,0 +1,12 @@
+//! What the service answers, in process and over fakes. Every answer is held to the description of the API.
+
+mod analyze;
+mod browsers;
+mod docs;
+mod health;
+mod order_of_effects;
+mod presigned;
+mod problems;
+mod sessions;
+mod upload;
+mod upload_refusals;

@@ -1,0 +1,147 @@
+//! Uploads that are taken.
+
+use crate::support::app::TestApp;
+use crate::support::form::Form;
+use crate::support::pictures;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+#[tokio::test]
+async fn an_upload_answers_with_everything_that_was_stored() {
+    let app = TestApp::new();
+    let [one, two] = [pictures::jpeg(320, 240, 1), pictures::jpeg(640, 480, 2)];
+
+    let reply = app.upload(Form::new().frame(&one).frame(&two)).await;
+
+    assert_eq!(reply.status, StatusCode::CREATED);
+    let body = reply.json();
+    let id = body["session_id"].as_str().unwrap();
+    assert_eq!(reply.header("location"), Some(&*format!("/api/v1/sessions/{id}")));
+    let keys = [format!("frames/{id}/0001.jpg"), format!("frames/{id}/0002.jpg")];
+    assert_eq!(app.storage.keys(), keys);
+    let expected = json!({
+        "session_id": id,
+        "frames_received": 2,
+        "storage_paths": keys,
+        "message": body["message"],
+        "frames": [
+            { "number": 1, "path": keys[0], "size_bytes": one.len(), "width": 320, "height": 240,
+              "timestamp_ms": null, "etag": body["frames"][0]["etag"] },
+            { "number": 2, "path": keys[1], "size_bytes": two.len(), "width": 640, "height": 480,
+              "timestamp_ms": null, "etag": body["frames"][1]["etag"] },
+        ],
+        "warnings": [
+            { "code": "timestamps_missing", "detail": body["warnings"][0]["detail"], "frames": [1, 2] },
+        ],
+    });
+    assert_eq!(body, expected);
+    assert_ne!(body["frames"][0]["etag"], body["frames"][1]["etag"]);
+}
+
+#[tokio::test]
+async fn what_the_upload_says_is_what_the_session_shows() {
+    let app = TestApp::new();
+    let form = Form::frames(2)
+        .text("stroke_type", "butterfly")
+        .text("user_notes", "  Why do my legs sink? 水泳 🏊 \n")
+        .text("title", "Heat 2")
+        .text("view", "side");
+
+    let id = app.uploaded(form).await;
+
+    let detail = app.show(&id).await.json();
+    assert_eq!(detail["stroke_type"], "butterfly");
+    assert_eq!(detail["user_notes"], "Why do my legs sink? 水泳 🏊");
+    assert_eq!(detail["title"], "Heat 2");
+}
+
+#[tokio::test]
+async fn an_upload_of_frames_alone_is_of_freestyle() {
+    let app = TestApp::new();
+
+    let id = app.uploaded(Form::frames(1)).await;
+
+    let detail = app.show(&id).await.json();
+    assert_eq!(detail["stroke_type"], "freestyle");
+    assert_eq!(detail["user_notes"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_most_frames_that_are_allowed_are_all_stored_in_their_order() {
+    let app = TestApp::new();
+
+    let reply = app.upload(Form::frames(60)).await;
+
+    let body = reply.json();
+    let id = body["session_id"].as_str().unwrap();
+    let expected: Vec<String> = (1..=60).map(|it| format!("frames/{id}/{it:04}.jpg")).collect();
+    assert_eq!(body["storage_paths"], json!(expected));
+    assert_eq!(app.storage.keys(), expected);
+    for (index, frame) in body["frames"].as_array().unwrap().iter().enumerate() {
+        let seed = u32::try_from(index).unwrap() + 1;
+        assert_eq!(frame["size_bytes"], pictures::jpeg(320, 240, seed).len(), "frame {seed}");
+    }
+}
+
+#[tokio::test]
+async fn times_and_digests_of_a_manifest_before_the_frames_are_taken() {
+    let app = TestApp::new();
+    let [one, two] = [1, 2].map(|seed| pictures::jpeg(320, 240, seed));
+    let manifest = json!([
+        { "number": 2, "timestamp_ms": 167, "sha256": sha256(&two).to_uppercase() },
+        { "number": 1, "timestamp_ms": 0, "sha256": sha256(&one) },
+    ]);
+    let form = Form::new().text("manifest", &manifest.to_string()).frame(&one).frame(&two);
+
+    let reply = app.upload(form).await;
+
+    assert_eq!(reply.status, StatusCode::CREATED);
+    let body = reply.json();
+    let times: Vec<&Value> =
+        body["frames"].as_array().unwrap().iter().map(|it| &it["timestamp_ms"]).collect();
+    assert_eq!(times, [&json!(0), &json!(167)]);
+    assert_eq!(body["warnings"], json!([]));
+}
+
+#[tokio::test]
+async fn times_of_a_manifest_after_the_frames_are_taken_too() {
+    let app = TestApp::new();
+    let manifest = json!([{ "number": 2, "timestamp_ms": 250 }]).to_string();
+
+    let reply = app.upload(Form::frames(3).text("manifest", &manifest)).await;
+
+    let body = reply.json();
+    assert_eq!(body["frames"][1]["timestamp_ms"], 250);
+    assert_eq!(body["warnings"][0]["frames"], json!([1, 3]));
+}
+
+#[tokio::test]
+async fn a_frame_that_lies_on_its_side_is_stored_upright() {
+    let app = TestApp::new();
+    let lying = pictures::with_exif_orientation(&pictures::corners(640, 400), 6);
+
+    let reply = app.upload(Form::new().frame(&lying)).await;
+
+    let frame = &reply.json()["frames"][0];
+    assert_eq!((&frame["width"], &frame["height"]), (&json!(400), &json!(640)));
+}
+
+#[tokio::test]
+async fn nothing_private_in_a_frame_reaches_storage() {
+    let app = TestApp::new();
+    let private = pictures::with_gps_everywhere(&pictures::jpeg(320, 240, 1), 1);
+    app.vision.finds();
+
+    let id = app.uploaded(Form::new().frame(&private)).await;
+    app.analyzed(&id).await;
+
+    let shown = app.vision.seen();
+    for secret in pictures::SECRETS {
+        assert_eq!(memchr::memmem::find(&shown[0].jpegs[0], secret.as_bytes()), None, "{secret}");
+    }
+}

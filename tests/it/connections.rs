@@ -1,0 +1,125 @@
+//! Connections that keep the service waiting, over real sockets. Time is paused, so that it passes at once.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+use swimcoach::config::Settings;
+use swimcoach::run::{self, Parts};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A service on a real socket, and what stops it.
+async fn start() -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    let mut settings = Settings::demo().unwrap();
+    settings.server.port = 0;
+    let listener = run::listen(&settings).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let parts = Parts::build(&settings, address).await.unwrap();
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let service = tokio::spawn(async move {
+        run::serve(listener, parts, &settings, stopped).await.unwrap();
+    });
+    (address, stop, service)
+}
+
+/// Sends this and reads until the service closes the connection; what came, and after how long.
+async fn until_closed(address: SocketAddr, sent: &[u8]) -> (String, Duration) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(sent).await.unwrap();
+    let start = Instant::now();
+    let mut answer = Vec::new();
+    // A reset is a close as well.
+    let _reset = stream.read_to_end(&mut answer).await;
+    (String::from_utf8_lossy(&answer).into_owned(), start.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_brings_no_request_is_closed() {
+    let (address, ..) = start().await;
+    for sent in [
+        &b""[..],
+        b"G",
+        b"PRI * HT",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n",
+        b"GET /health HTTP/1.1\r\nHost: test\r\nX-Slow: ",
+    ] {
+        let (_, after) = until_closed(address, sent).await;
+
+        let expected = Duration::from_secs(50)..Duration::from_secs(90);
+        assert!(expected.contains(&after), "{:?} after {after:?}", String::from_utf8_lossy(sent));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_idle_after_its_answer_is_closed() {
+    let (address, ..) = start().await;
+
+    let (answer, after) = until_closed(address, b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n").await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!((Duration::from_secs(70)..Duration::from_secs(90)).contains(&after), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_too_long_is_refused() {
+    let (address, ..) = start().await;
+    let head = format!("GET /health HTTP/1.1\r\nHost: test\r\nX-Long: {}\r\n\r\n", "x".repeat(200_000));
+
+    let (answer, _) = until_closed(address, head.as_bytes()).await;
+
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_closes_idle_connections_at_once() {
+    let (address, stop, service) = start().await;
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    idle.readable().await.unwrap();
+    let silent = TcpStream::connect(address).await.unwrap();
+    let start = Instant::now();
+
+    stop.cancel();
+    service.await.unwrap();
+
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    drop(silent);
+}
+
+#[tokio::test]
+async fn requests_over_http_2_are_answered() {
+    let (address, ..) = start().await;
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // GET, http, the path and the authority, as HPACK writes them.
+    let fields = [&[0x82, 0x86, 0x44, 7][..], b"/health", &[0x41, 4], b"test"].concat();
+    let length = u8::try_from(fields.len()).unwrap();
+    let headers = [&[0, 0, length, 1, 5, 0, 0, 0, 1], &fields[..]].concat();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&[&settings[..], &headers].concat()).await.unwrap();
+
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("\"status\":\"ok\"") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_at_the_door_hears_why_although_it_is_still_sending() {
+    let (address, ..) = start().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let upload = client.post(format!("http://{address}/api/v1/analysis/upload"));
+    let upload = upload.header("content-type", "multipart/form-data; boundary=x");
+
+    let reply = upload.body(vec![0; 70 << 20]).send().await.unwrap();
+
+    assert_eq!(reply.status(), 413);
+    assert_eq!(reply.json::<serde_json::Value>().await.unwrap()["code"], "request_too_large");
+}

@@ -1,0 +1,364 @@
+//! The binary itself: real sockets, real signals, exit codes.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use crate::support::form::Form;
+use crate::support::pictures;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+
+/// How long anything here may take at most.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything in memory, on a port that the system chooses.
+const IN_MEMORY: [(&str, &str); 5] = [
+    ("R2_MOCK_MODE", "true"),
+    ("SNOWFLAKE_MOCK_MODE", "true"),
+    ("ANTHROPIC_MOCK_MODE", "true"),
+    ("PORT", "0"),
+    ("LOG_FORMAT", "json"),
+];
+
+fn swimcoach(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swimcoach"));
+    // In a folder without a .env, with no variable but these.
+    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR")).env_clear();
+    command.envs(settings.iter().copied()).kill_on_drop(true);
+    command
+}
+
+async fn output(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    let run = swimcoach(arguments, settings).output();
+    tokio::time::timeout(PATIENCE, run).await.unwrap().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A service that runs.
+struct Service {
+    process: Child,
+    address: String,
+    client: reqwest::Client,
+}
+
+impl Service {
+    /// Starts one and waits until it says where it listens.
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        let mut process = swimcoach(&["serve"], settings).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = tokio::time::timeout(PATIENCE, log.next_line()).await.unwrap().unwrap();
+            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if let Some(address) = line["address"].as_str() {
+                break address.to_owned();
+            }
+        };
+        // A pipe that nobody reads would stop the service once it is full.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { process, address, client }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let reply = self.client.get(self.url(path)).send().await.unwrap();
+        (reply.status(), reply.json().await.unwrap())
+    }
+
+    async fn upload(&self, form: Form) -> String {
+        let request = self.client.post(self.url("/api/v1/analysis/upload"));
+        let request = request.header("content-type", Form::content_type()).body(form.body());
+        let reply = request.send().await.unwrap();
+        assert_eq!(reply.status(), StatusCode::CREATED);
+        reply.json::<Value>().await.unwrap()["session_id"].as_str().unwrap().to_owned()
+    }
+
+    async fn analyze(&self, session: &str) {
+        let request = self.client.post(self.url(&format!("/api/v1/analysis/{session}/analyze")));
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    }
+
+    /// The session once it is so.
+    async fn session_until(&self, session: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/api/v1/sessions/{session}");
+        self.until(&path, |_, body| is_so(body)).await
+    }
+
+    /// What the path answers once it is so.
+    async fn until(&self, path: &str, is_so: impl Fn(StatusCode, &Value) -> bool) -> Value {
+        let poll = async {
+            loop {
+                let (status, body) = self.get(path).await;
+                if is_so(status, &body) {
+                    return body;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, poll).await.unwrap()
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.process.id().unwrap().to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap()
+    }
+}
+
+/// A model that takes connections and never answers.
+async fn silent_model() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    url
+}
+
+fn database(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join("records.db").display())
+}
+
+#[tokio::test]
+async fn the_demo_says_loudly_what_it_is_and_does_everything_in_memory() {
+    let mut demo = swimcoach(&["demo", "--port", "0"], &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+        said.push(line.unwrap());
+    }
+    let address = said[1].split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let mut service = Service { process: demo, address, client };
+
+    let id = service.upload(Form::frames(15)).await;
+    service.analyze(&id).await;
+    let detail = service.session_until(&id, |it| it["status"] != "processing").await;
+    let request = service.client.delete(service.url(&format!("/api/v1/sessions/{id}")));
+    let deleted: Value = request.send().await.unwrap().json().await.unwrap();
+
+    assert!(said[0].starts_with("DEMO: ") && said[0].contains("no coaching is done"), "{said:?}");
+    assert_eq!(detail["status"], "complete");
+    assert!(detail["summary"].as_str().unwrap().contains("No coaching was done"));
+    assert_eq!(deleted["frames_deleted"], 15);
+    assert_eq!(service.get("/api/v1/sessions").await.1, json!([]));
+    service.signal("INT");
+    assert!(service.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told_before_the_demo_says_that_it_runs() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+
+    let output = output(&["demo", "--port", &port], &[]).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    assert!(text(&output.stderr).contains("PORT free"), "{output:?}");
+}
+
+#[tokio::test]
+async fn missing_and_wrong_settings_are_told_all_at_once_and_no_secret_is() {
+    let settings = [
+        ("R2_SECRET_ACCESS_KEY", "secret-r2"),
+        ("ANTHROPIC_API_KEY", "secret-anthropic"),
+        ("ANTHROPIC_BASE_URL", "http://model.example/?key=secret-query"),
+        ("PORT", "secret-port"),
+        ("CORS_ORIGINS", "https://*.pages.dev"),
+    ];
+
+    let output = output(&["serve"], &settings).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    for name in
+        ["R2_ACCESS_KEY_ID", "R2_BUCKET_NAME", "DATABASE_URL", "ANTHROPIC_BASE_URL", "PORT", "CORS_ORIGINS"]
+    {
+        assert!(told.contains(name), "{name} is not in {told}");
+    }
+    assert!(!told.contains("secret-"), "{told}");
+}
+
+#[tokio::test]
+async fn doctor_says_that_a_service_in_memory_is_well() {
+    let output = output(&["doctor"], &IN_MEMORY).await;
+
+    assert_eq!(output.status.code(), Some(0));
+    let told = text(&output.stdout);
+    for part in ["storage: in memory", "records: in memory", "model: none"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(told.matches("  ok: ").count(), 3);
+}
+
+#[tokio::test]
+async fn doctor_names_the_setting_behind_a_storage_that_cannot_be_reached() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let endpoint = format!("http://{free}");
+    let settings = [
+        ("R2_ENDPOINT", &*endpoint),
+        ("R2_ACCESS_KEY_ID", "key"),
+        ("R2_SECRET_ACCESS_KEY", "secret-r2"),
+        ("R2_BUCKET_NAME", "frames"),
+        ("SNOWFLAKE_MOCK_MODE", "true"),
+        ("ANTHROPIC_MOCK_MODE", "true"),
+    ];
+
+    let output = output(&["doctor"], &settings).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout);
+    assert!(told.contains("FAILED") && told.contains("R2_ENDPOINT"), "{told}");
+    assert_eq!(told.matches("  ok: ").count(), 2);
+    assert!(!told.contains("secret-r2") && !text(&output.stderr).contains("secret-r2"));
+}
+
+#[tokio::test]
+async fn health_tells_by_its_exit_code_whether_the_service_is_ready() {
+    let mut service = Service::start(&IN_MEMORY).await;
+    let port = service.address.split(':').nth(1).unwrap().to_owned();
+
+    let ready = output(&["health"], &[("PORT", &port)]).await;
+    service.signal("TERM");
+    service.ended().await;
+    let gone = output(&["health"], &[("PORT", &port)]).await;
+
+    assert_eq!(ready.status.code(), Some(0));
+    assert_eq!(gone.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn on_sigterm_readiness_fails_first_and_a_slow_upload_is_finished() {
+    let settings = [&IN_MEMORY[..], &[("SHUTDOWN_DRAIN_SECONDS", "2")]].concat();
+    let mut service = Service::start(&settings).await;
+    let body = Form::frames(8).body();
+    let (first, rest) = body.split_at(body.len() / 2);
+    let mut slow = TcpStream::connect(&service.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: test\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+        Form::content_type(),
+        body.len(),
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all(first).await.unwrap();
+    assert_eq!(service.get("/health/ready").await.0, StatusCode::OK);
+
+    service.signal("TERM");
+
+    let not_ready = service.until("/health/ready", |it, _| it == StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(not_ready["status"], "stopping");
+    let refused = async { while TcpStream::connect(&service.address).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    slow.write_all(rest).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert_eq!(service.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_upload_that_does_not_finish_is_cut_at_the_limit_and_the_exit_is_clean() {
+    let settings = [&IN_MEMORY[..], &[("SHUTDOWN_TIMEOUT_SECONDS", "1")]].concat();
+    let mut service = Service::start(&settings).await;
+    let mut endless = TcpStream::connect(&service.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: test\r\nContent-Type: {}\r\nContent-Length: 9000\r\n\r\n",
+        Form::content_type(),
+    );
+    endless.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(service.get("/health/ready").await.0, StatusCode::OK);
+
+    service.signal("TERM");
+
+    assert_eq!(service.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_analysis_that_a_stop_interrupts_shows_as_interrupted_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(folder.path());
+    let model = silent_model().await;
+    let settings = [
+        ("R2_MOCK_MODE", "true"),
+        ("DATABASE_URL", &*database),
+        ("ANTHROPIC_API_KEY", "secret-anthropic"),
+        ("ANTHROPIC_BASE_URL", &*model),
+        ("PORT", "0"),
+        ("LOG_FORMAT", "json"),
+        ("SHUTDOWN_TIMEOUT_SECONDS", "1"),
+    ];
+    let mut service = Service::start(&settings).await;
+    let id = service.upload(Form::new().frame(&pictures::jpeg(640, 480, 1))).await;
+    service.analyze(&id).await;
+
+    service.signal("TERM");
+    assert_eq!(service.ended().await.code(), Some(0));
+
+    let restarted = Service::start(&settings).await;
+    let (_, detail) = restarted.get(&format!("/api/v1/sessions/{id}")).await;
+    assert_eq!(detail["status"], "failed");
+    assert_eq!(detail["error_code"], "interrupted");
+    assert_eq!(detail["can_resume"], true);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_service_at_once() {
+    let model = silent_model().await;
+    let settings = [
+        ("R2_MOCK_MODE", "true"),
+        ("SNOWFLAKE_MOCK_MODE", "true"),
+        ("ANTHROPIC_API_KEY", "secret-anthropic"),
+        ("ANTHROPIC_BASE_URL", &*model),
+        ("PORT", "0"),
+        ("LOG_FORMAT", "json"),
+        ("SHUTDOWN_DRAIN_SECONDS", "300"),
+    ];
+    let mut service = Service::start(&settings).await;
+
+    service.signal("INT");
+    service.until("/health/ready", |_, it| it["status"] == "stopping").await;
+    service.signal("INT");
+
+    assert_eq!(service.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn sweep_refuses_to_compare_storage_with_records_in_memory() {
+    let output = output(&["sweep"], &IN_MEMORY).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("DATABASE_URL"));
+}
+
+#[tokio::test]
+async fn sweep_says_what_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(folder.path());
+    let settings = [("R2_MOCK_MODE", "true"), ("DATABASE_URL", &*database), ("ANTHROPIC_MOCK_MODE", "true")];
+
+    let dry = output(&["sweep", "--dry-run"], &settings).await;
+    let real = output(&["sweep"], &settings).await;
+
+    assert!(dry.status.success() && real.status.success());
+    assert_eq!(text(&dry.stdout), "would remove the frames of 0 failed uploads\n");
+    assert_eq!(text(&real.stdout), "removed the frames of 0 failed uploads\n");
+}

@@ -1,0 +1,74 @@
+//! The embedded database in memory with two handles: inspect and break.
+
+use super::faults::Faults;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use swimcoach::metadata::sqlite::SqliteSessionStore;
+use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::session::{Analysis, Owner, Session, SessionId, Turn};
+use swimcoach::upstream::{Service, UpstreamError};
+
+/// Keeps records in memory and breaks when told to.
+#[derive(Debug)]
+pub(crate) struct FaultyRecords {
+    pub(crate) inner: SqliteSessionStore,
+    pub(crate) faults: Faults,
+}
+
+impl FaultyRecords {
+    pub(crate) fn new(inner: SqliteSessionStore) -> Self {
+        Self { inner, faults: Faults::new(Service::Records) }
+    }
+}
+
+#[async_trait]
+impl SessionStore for FaultyRecords {
+    async fn create_session(&self, session: &Session) -> Result<(), UpstreamError> {
+        self.faults.call("create_session", self.inner.create_session(session)).await
+    }
+
+    async fn session(&self, owner: &Owner, id: SessionId) -> Result<Option<SessionRecord>, UpstreamError> {
+        self.faults.call("session", self.inner.session(owner, id)).await
+    }
+
+    async fn list_sessions(
+        &self,
+        owner: &Owner,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, UpstreamError> {
+        self.faults.call("list_sessions", self.inner.list_sessions(owner, before, limit)).await
+    }
+
+    async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
+        self.faults.call("existing_sessions", self.inner.existing_sessions(ids)).await
+    }
+
+    async fn start_analysis(
+        &self,
+        analysis: &Analysis,
+        stale_before: DateTime<Utc>,
+    ) -> Result<StartedAnalysis, UpstreamError> {
+        self.faults.call("start_analysis", self.inner.start_analysis(analysis, stale_before)).await
+    }
+
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
+        self.faults.call("record_analysis", self.inner.record_analysis(analysis)).await
+    }
+
+    async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
+        self.faults.call("append_turns", self.inner.append_turns(session, turns)).await
+    }
+
+    async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
+        self.faults.call("delete_session", self.inner.delete_session(owner, id)).await
+    }
+
+    async fn check(&self) -> Result<(), UpstreamError> {
+        self.faults.call("check", self.inner.check()).await
+    }
+
+    async fn probe(&self) -> Result<(), UpstreamError> {
+        self.faults.call("probe", self.inner.probe()).await
+    }
+}

@@ -1,0 +1,93 @@
+//! The in-memory storage with two handles: inspect and break.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use super::faults::Faults;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use swimcoach::session::{FrameNumber, SessionId};
+use swimcoach::storage::mock::MockStorageClient;
+use swimcoach::storage::{
+    DeletedFrames, ExpectedFrame, FrameMetadata, FramePath, PresignedPut, StorageClient, StoredFrame,
+};
+use swimcoach::upstream::{Service, UpstreamError};
+use url::Url;
+
+/// Keeps frames in memory and breaks when told to.
+#[derive(Debug)]
+pub(crate) struct FaultyStorage {
+    pub(crate) inner: Arc<MockStorageClient>,
+    pub(crate) faults: Faults,
+    /// What is read instead of what was stored; `None` for an object that is gone.
+    replaced: Mutex<HashMap<FramePath, Option<Bytes>>>,
+}
+
+impl FaultyStorage {
+    pub(crate) fn new(inner: Arc<MockStorageClient>) -> Self {
+        Self { inner, faults: Faults::new(Service::Storage), replaced: Mutex::default() }
+    }
+
+    /// The keys of all objects, in order.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.inner.keys()
+    }
+
+    /// From now on this is read for a frame; `None` when it is gone.
+    pub(crate) fn replace(&self, session: &str, number: u32, jpeg: Option<Vec<u8>>) {
+        let number = FrameNumber::new(number).unwrap();
+        let path = FramePath::new(session.parse().unwrap(), number);
+        self.replaced.lock().unwrap().insert(path, jpeg.map(Bytes::from));
+    }
+}
+
+#[async_trait]
+impl StorageClient for FaultyStorage {
+    async fn upload_frame(
+        &self,
+        path: &FramePath,
+        jpeg: Bytes,
+        metadata: &FrameMetadata,
+    ) -> Result<StoredFrame, UpstreamError> {
+        self.faults.call("upload_frame", self.inner.upload_frame(path, jpeg, metadata)).await
+    }
+
+    async fn download_frame(&self, path: &FramePath) -> Result<Option<Bytes>, UpstreamError> {
+        let replaced = self.replaced.lock().unwrap().get(path).cloned();
+        match replaced {
+            Some(jpeg) => Ok(jpeg),
+            None => self.faults.call("download_frame", self.inner.download_frame(path)).await,
+        }
+    }
+
+    async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
+        self.faults.call("list_frames", self.inner.list_frames(session)).await
+    }
+
+    async fn list_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
+        self.faults.call("list_sessions", self.inner.list_sessions(after)).await
+    }
+
+    async fn delete_frames(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
+        self.faults.call("delete_frames", self.inner.delete_frames(session)).await
+    }
+
+    async fn presigned_get(&self, path: &FramePath, ttl: Duration) -> Result<Url, UpstreamError> {
+        self.inner.presigned_get(path, ttl).await
+    }
+
+    async fn presigned_put(
+        &self,
+        path: &FramePath,
+        expect: &ExpectedFrame,
+        ttl: Duration,
+    ) -> Result<PresignedPut, UpstreamError> {
+        self.inner.presigned_put(path, expect, ttl).await
+    }
+
+    async fn check(&self) -> Result<(), UpstreamError> {
+        self.faults.call("check", self.inner.check()).await
+    }
+}

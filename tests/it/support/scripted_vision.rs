@@ -1,0 +1,163 @@
+//! A model that says what a test wrote down, and remembers what it was shown.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use async_trait::async_trait;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use swimcoach::analysis::{PublishedAnalysis, Usage, View};
+use swimcoach::review::{ModelAnalysis, ModelNotesAnswer};
+use swimcoach::session::Stroke;
+use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use swimcoach::vision::{Answer, Look, VisionClient, VisionError, VisionErrorKind};
+use tokio::sync::{Semaphore, watch};
+
+/// What a look takes when a test does not say otherwise.
+pub(crate) const LOOK_USAGE: Usage = Usage {
+    requests: 1,
+    input_tokens: 20_000,
+    cache_creation_input_tokens: 3_000,
+    cache_read_input_tokens: 0,
+    output_tokens: 2_500,
+};
+
+/// What an answer to notes takes.
+pub(crate) const NOTES_USAGE: Usage = Usage {
+    requests: 1,
+    input_tokens: 4_000,
+    cache_creation_input_tokens: 0,
+    cache_read_input_tokens: 1_000,
+    output_tokens: 300,
+};
+
+/// What the model was shown in one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeenLook {
+    pub(crate) stroke: Stroke,
+    pub(crate) view: Option<View>,
+    /// Numbers and times of the frames, in order.
+    pub(crate) frames: Vec<(u16, Option<u64>)>,
+    /// Their bytes.
+    pub(crate) jpegs: Vec<Vec<u8>>,
+}
+
+/// Gives the scripted answers in order. One question more than there are answers is a panic.
+#[derive(Debug)]
+pub(crate) struct ScriptedVision {
+    looks: Mutex<VecDeque<Result<Answer<ModelAnalysis>, VisionError>>>,
+    notes: Mutex<VecDeque<Result<Answer<ModelNotesAnswer>, VisionError>>>,
+    seen: Mutex<Vec<SeenLook>>,
+    asked_notes: Mutex<Vec<String>>,
+    /// Number of looks that began.
+    began: watch::Sender<usize>,
+    /// A look takes one of these before it answers.
+    may_answer: Semaphore,
+    down: Mutex<Option<UpstreamErrorKind>>,
+}
+
+impl ScriptedVision {
+    pub(crate) fn new() -> Self {
+        Self {
+            looks: Mutex::default(),
+            notes: Mutex::default(),
+            seen: Mutex::default(),
+            asked_notes: Mutex::default(),
+            began: watch::Sender::new(0),
+            may_answer: Semaphore::new(Semaphore::MAX_PERMITS),
+            down: Mutex::default(),
+        }
+    }
+
+    /// The next look finds what the example finds.
+    pub(crate) fn finds(&self) {
+        let value = serde_json::from_str(include_str!("../fixtures/analysis.example.json")).unwrap();
+        self.looks.lock().unwrap().push_back(Ok(Answer { value, usage: LOOK_USAGE }));
+    }
+
+    /// The next look fails, having cost that much.
+    pub(crate) fn fails(&self, kind: VisionErrorKind, usage: Usage) {
+        self.looks.lock().unwrap().push_back(Err(VisionError { kind, usage }));
+    }
+
+    /// The next notes are answered so.
+    pub(crate) fn answers_notes(&self, text: &str) {
+        let value = ModelNotesAnswer { text: text.to_owned(), frames: vec![1, 4711] };
+        self.notes.lock().unwrap().push_back(Ok(Answer { value, usage: NOTES_USAGE }));
+    }
+
+    /// The next notes are not answered, which cost that much.
+    pub(crate) fn fails_notes(&self, kind: VisionErrorKind, usage: Usage) {
+        self.notes.lock().unwrap().push_back(Err(VisionError { kind, usage }));
+    }
+
+    /// Looks do not answer until [`ScriptedVision::release`].
+    pub(crate) fn hold(&self) {
+        self.may_answer.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// One held look goes on.
+    pub(crate) fn release(&self) {
+        self.may_answer.add_permits(1);
+    }
+
+    /// Waits until that many looks began.
+    pub(crate) async fn began(&self, looks: usize) {
+        self.began.subscribe().wait_for(|it| looks <= *it).await.unwrap();
+    }
+
+    /// What it was shown, look by look.
+    pub(crate) fn seen(&self) -> Vec<SeenLook> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The notes that it was asked to answer.
+    pub(crate) fn asked_notes(&self) -> Vec<String> {
+        self.asked_notes.lock().unwrap().clone()
+    }
+
+    /// Whether it can be asked, as its check says.
+    pub(crate) fn set_down(&self, kind: Option<UpstreamErrorKind>) {
+        *self.down.lock().unwrap() = kind;
+    }
+}
+
+#[async_trait]
+impl VisionClient for ScriptedVision {
+    async fn look(&self, look: &Look) -> Result<Answer<ModelAnalysis>, VisionError> {
+        self.seen.lock().unwrap().push(SeenLook {
+            stroke: look.stroke,
+            view: look.view,
+            frames: look.frames.iter().map(|it| (it.number.get(), it.timestamp_ms)).collect(),
+            jpegs: look.frames.iter().map(|it| it.jpeg.to_vec()).collect(),
+        });
+        self.began.send_modify(|it| *it += 1);
+        self.may_answer.acquire().await.unwrap().forget();
+        let answer = self.looks.lock().unwrap().pop_front();
+        answer.unwrap_or_else(|| panic!("the model was asked to look once more than scripted"))
+    }
+
+    async fn answer_notes(
+        &self,
+        notes: &str,
+        _analysis: &PublishedAnalysis,
+    ) -> Result<Answer<ModelNotesAnswer>, VisionError> {
+        self.asked_notes.lock().unwrap().push(notes.to_owned());
+        let answer = self.notes.lock().unwrap().pop_front();
+        answer.unwrap_or_else(|| panic!("the model was asked about notes once more than scripted"))
+    }
+
+    fn model(&self) -> &'static str {
+        "scripted-model-1"
+    }
+
+    fn prompt_version(&self) -> &'static str {
+        "prompt-7"
+    }
+
+    async fn check(&self) -> Result<(), UpstreamError> {
+        match *self.down.lock().unwrap() {
+            Some(kind) => Err(UpstreamError::new(Service::Model, "check", kind, "secret-cause of the test")),
+            None => Ok(()),
+        }
+    }
+}
