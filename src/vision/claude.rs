@@ -5,6 +5,7 @@
 
 mod body;
 mod error;
+mod events;
 mod stream;
 
 use self::body::{Body, Segment};

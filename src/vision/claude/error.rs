@@ -1,6 +1,7 @@
 //! What a failure of the Messages API means to us.
 
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use chrono::{DateTime, Utc};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub(super) async fn refused(operation: &'static str, response: Response) -> Resu
     let header = |name: &str| response.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
     let request_id = header("request-id").unwrap_or_else(|| "none".to_owned());
     let should_retry = header("x-should-retry").and_then(|it| it.parse::<bool>().ok());
-    let retry_after = retry_after(header("retry-after-ms"), header("retry-after"));
+    let retry_after = retry_after(header("retry-after-ms").as_deref(), header("retry-after").as_deref());
     let detail = detail(response).await;
 
     let kind = match (kind(status, detail.as_ref(), retry_after), should_retry) {
@@ -68,6 +69,7 @@ pub(super) fn in_stream(detail: &ErrorDetail) -> UpstreamError {
         "rate_limit_error" => UpstreamErrorKind::RateLimited { retry_after: None },
         "authentication_error" | "permission_error" => UpstreamErrorKind::Unauthorized,
         "billing_error" => UpstreamErrorKind::Exhausted,
+        "not_found_error" => UpstreamErrorKind::NotFound,
         "request_too_large" => UpstreamErrorKind::TooLarge,
         "invalid_request_error" => UpstreamErrorKind::Rejected,
         // overloaded_error, api_error, timeout_error, and what is yet to be invented.
@@ -97,10 +99,15 @@ fn kind(
     }
 }
 
-fn retry_after(milliseconds: Option<String>, seconds: Option<String>) -> Option<Duration> {
-    let milliseconds = milliseconds.and_then(|it| it.parse::<f64>().ok()).map(|it| it / 1000.0);
-    let seconds = milliseconds.or_else(|| seconds?.parse().ok())?;
-    Duration::try_from_secs_f64(seconds).ok()
+/// How long the other side asks us to wait: milliseconds, else seconds, else a date (RFC 9110).
+fn retry_after(milliseconds: Option<&str>, seconds_or_date: Option<&str>) -> Option<Duration> {
+    let number = |it: &str| it.trim().parse::<f64>().ok();
+    let seconds = milliseconds.and_then(number).map(|it| it / 1000.0);
+    if let Some(seconds) = seconds.or_else(|| seconds_or_date.and_then(number)) {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = DateTime::parse_from_rfc2822(seconds_or_date?.trim()).ok()?;
+    Some((date.to_utc() - Utc::now()).to_std().unwrap_or_default()) // a date that has passed is now
 }
 
 async fn detail(mut response: Response) -> Option<ErrorDetail> {

@@ -4,10 +4,9 @@
 //! and deltas of unknown kinds are ignored, as the API asks.
 
 use super::error::{self, ErrorBody};
+use super::events::Events;
 use crate::analysis::Usage;
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
-use eventsource_stream::{EventStreamError, Eventsource};
-use futures_util::StreamExt;
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,6 +14,8 @@ use serde_json::Value;
 const WHAT: &str = "POST /v1/messages";
 /// The most text of an answer; 128,000 tokens are far below.
 const MAX_TEXT_BYTES: usize = 4 << 20;
+/// The most bytes of one event, which holds a few words.
+const MAX_EVENT_BYTES: usize = 4 << 20;
 /// The most bytes of a whole stream, so that endless pings end too.
 const MAX_STREAM_BYTES: usize = 64 << 20;
 
@@ -67,43 +68,46 @@ struct StopDetails {
 }
 
 /// Reads a stream to its `message_stop`. `usage` is what the stream said so far, also when it breaks.
-pub(super) async fn read(response: Response, usage: &mut Usage) -> Result<Message, UpstreamError> {
+pub(super) async fn read(mut response: Response, usage: &mut Usage) -> Result<Message, UpstreamError> {
     let mut received = 0;
-    let bytes = response.bytes_stream().map(move |chunk| {
-        let chunk = chunk.map_err(|it| error::transport(WHAT, it))?;
-        received += chunk.len();
-        if received <= MAX_STREAM_BYTES { Ok(chunk) } else { Err(invalid("the stream does not end")) }
-    });
-    let mut events = Box::pin(bytes).eventsource();
+    let mut events = Events::default();
     let mut message = Message::default();
-    while let Some(event) = events.next().await {
-        let event = event.map_err(|error| match error {
-            EventStreamError::Transport(error) => error,
-            EventStreamError::Utf8(_) | EventStreamError::Parser(_) => {
-                invalid("the stream is no event stream")
-            }
-        })?;
-        let Ok(event) = serde_json::from_str(&event.data) else {
+    while let Some(chunk) = response.chunk().await.map_err(|it| error::transport(WHAT, it))? {
+        received += chunk.len();
+        events.push(&chunk);
+        while let Some(event) = events.next() {
             // Half an event: what comes after it cannot be trusted either.
-            return Err(broken("an event that is not JSON"));
-        };
-        match event {
-            Event::MessageStart { message } => {
-                usage.requests = 1;
-                take_usage(usage, &message.usage);
+            let event =
+                serde_json::from_slice(&event).map_err(|_half| broken("an event that is not JSON"))?;
+            if take(event, &mut message, usage)? {
+                return Ok(message);
             }
-            Event::ContentBlockDelta { delta } => take_text(&mut message, &delta)?,
-            Event::MessageDelta { delta, usage: used } => {
-                message.stop_reason = delta.stop_reason;
-                message.refusal_category = delta.stop_details.and_then(|it| it.category);
-                take_usage(usage, &used.unwrap_or_default());
-            }
-            Event::MessageStop => return Ok(message),
-            Event::Error(body) => return Err(error::in_stream(&body.error)),
-            Event::Unknown => {}
+        }
+        if MAX_STREAM_BYTES < received || MAX_EVENT_BYTES < events.pending() {
+            return Err(invalid("the stream does not end"));
         }
     }
     Err(broken("the stream ended before the message did"))
+}
+
+/// Adds an event to the message; says whether the message is whole.
+fn take(event: Event, message: &mut Message, usage: &mut Usage) -> Result<bool, UpstreamError> {
+    match event {
+        Event::MessageStart { message } => {
+            usage.requests = 1;
+            take_usage(usage, &message.usage);
+        }
+        Event::ContentBlockDelta { delta } => take_text(message, &delta)?,
+        Event::MessageDelta { delta, usage: used } => {
+            message.stop_reason = delta.stop_reason;
+            message.refusal_category = delta.stop_details.and_then(|it| it.category);
+            take_usage(usage, &used.unwrap_or_default());
+        }
+        Event::MessageStop => return Ok(true),
+        Event::Error(body) => return Err(error::in_stream(&body.error)),
+        Event::Unknown => {}
+    }
+    Ok(false)
 }
 
 fn take_text(message: &mut Message, delta: &Value) -> Result<(), UpstreamError> {
