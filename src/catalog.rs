@@ -25,7 +25,8 @@ const FAULTS: [(&str, &str); 5] = [
 /// All that the service may say about technique.
 ///
 /// # Invariant
-/// Every drill that a fault names exists and targets it, every fault has one, and every element has a sight.
+/// Every drill that a fault names exists, targets it and is for its stroke, every fault has one, and every
+/// element has a sight.
 #[derive(Debug)]
 pub struct Catalog {
     version: String,
@@ -248,11 +249,23 @@ impl Catalog {
             if let Some(id) = fault.drills.iter().find(|it| !self.targets(it, code)) {
                 return wrong(format!("{code} names {id}, which does not exist or does not target it"));
             }
+            let is_for_another = |id: &&String| {
+                let drill = self.drills.get(*id);
+                drill.is_some_and(|it| fault.stroke.is_some_and(|stroke| !it.strokes.contains(&stroke)))
+            };
+            if let Some(id) = fault.drills.iter().find(is_for_another) {
+                return wrong(format!("{code} names {id}, which is not for its stroke"));
+            }
             if let Some(sight) = fault.sight.as_ref().filter(|it| !self.sights.contains_key(*it)) {
                 return wrong(format!("{code} names the sight {sight}, which does not exist"));
             }
             if fault.kind == FindingKind::Strength {
                 return wrong(format!("{code} is a strength; the catalogue lists what can go wrong"));
+            }
+        }
+        for drill in self.drills.values() {
+            if let Some(code) = drill.targets.iter().find(|it| !self.faults.contains_key(*it)) {
+                return wrong(format!("{} targets {code}, which does not exist", drill.id));
             }
         }
         for element in Element::ALL {

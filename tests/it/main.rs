@@ -5,6 +5,7 @@
 mod api;
 mod connections;
 mod contract;
+mod catalog;
 mod frames;
 mod process;
 mod sqlite;
