@@ -342,7 +342,7 @@ pub struct Finding {
     pub id: String,
     /// What sort of statement it is.
     pub kind: FindingKind,
-    /// A code of the catalogue, or `OTHER`.
+    /// A code of the catalogue, or `OTHER`; the catalogue lists faults, so a strength is always `OTHER`.
     pub code: String,
     /// The catalogue's name for the code; absent for `OTHER`.
     pub title: Option<String>,
@@ -395,7 +395,7 @@ pub struct Metric {
     pub name: String,
     /// The value.
     pub value: f64,
-    /// Half the width of the interval that one frame gap leaves open, in the same unit.
+    /// How far off the value may be, in the same unit: what one frame gap at the ends leaves open.
     pub uncertainty: f64,
     /// `cycles/min` or `ms`.
     pub unit: String,
@@ -430,12 +430,16 @@ pub struct NotesAnswer {
 /// How much of the model's answer was left out, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dropped {
-    /// Claims that cited no frame.
+    /// Claims that cited no frame, or said nothing.
     pub no_evidence: u32,
     /// Citations of frames that were never sent.
     pub unknown_frame: u32,
-    /// Claims about what the view cannot show, or what the model itself calls not visible.
+    /// Claims about what the view cannot show, what the model itself calls not visible, or frames that are not
+    /// fit for coaching.
     pub outside_view: u32,
+    /// Elements that were rated again; the first rating counts.
+    #[serde(default)]
+    pub repeated: u32,
     /// Codes that the catalogue does not have for the observed stroke; such findings became `OTHER`.
     pub unknown_code: u32,
     /// Drills that do not exist or do not fit the code.

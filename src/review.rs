@@ -4,12 +4,19 @@
 //! the catalogue does not know is dropped or corrected here, and counted in the open. Figures are computed
 //! from the frames' own times ([`cycles`]). Nothing here asks anybody anything: the same answer gives the
 //! same result.
+//!
+//! What was dropped must not come back as free text. The model writes its summary beside its findings and
+//! may repeat any of them there, so the summary stands only where every claim does; otherwise it is made
+//! from what stands ([`summary`]) and a warning says so. Where frames are not fit for coaching nothing of
+//! the model's text is published but how to film. The notes are answered from the published analysis alone.
 
 mod cycles;
 mod feedback;
 mod model;
 mod shape;
+mod summary;
 mod text;
+mod warnings;
 
 pub use feedback::{Category, Feedback, feedback};
 pub use model::{
@@ -27,7 +34,7 @@ use crate::session::{FrameNumber, Stroke};
 use cycles::Cycles;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use text::clean;
+use text::{clean, clean_long};
 
 /// The version of the published shape.
 const SCHEMA: &str = "swimcoach.analysis/1";
@@ -35,6 +42,8 @@ const SCHEMA: &str = "swimcoach.analysis/1";
 const MIN_FRAMES_PER_CYCLE: f64 = 6.0;
 /// Drills for one finding.
 const MAX_DRILLS: usize = 3;
+/// Entries of a list of free texts.
+const MAX_TEXTS: usize = 8;
 /// Secondary findings beside the primary one.
 const MAX_SECONDARY: usize = 2;
 /// Added to a finding that a referee may see differently.
@@ -72,49 +81,47 @@ pub struct SentFrame {
 pub fn review(model: &ModelAnalysis, context: &ReviewContext<'_>) -> PublishedAnalysis {
     let sent: BTreeMap<i64, SentFrame> =
         context.frames.iter().map(|it| (i64::from(it.number.get()), *it)).collect();
+    let unfit = unfit_for_coaching(model);
     let mut review = Review {
         context,
-        cycles: Cycles::measure(&model.cycles, &sent),
+        cycles: match unfit {
+            Some(_) => Cycles::unused(&model.cycles),
+            None => Cycles::measure(&model.cycles, model.stroke.observed, &sent),
+        },
         sent,
         capture: &model.capture,
         stroke: model.stroke.observed,
-        not_visible: BTreeSet::new(),
+        not_visible: elements_that(&model.elements, |it| it.visibility == Visibility::NotVisible),
         dropped: Dropped::default(),
         warnings: context.capture_warnings.to_vec(),
     };
-    review.not_visible = elements_that(&model.elements, |it| it.visibility == Visibility::NotVisible);
     review.dropped.unused_event = review.cycles.unused_events;
+    review.warn_about_swimmers();
     review.warn_about_stroke();
     review.warn_about_times();
 
-    let unfit = unfit_for_coaching(model);
     let (elements, findings) = match unfit {
         Some(_) => {
-            review.dropped.outside_view += count(&model.elements) + count(&model.findings);
+            let claims = model.elements.iter().filter(|it| it.visibility != Visibility::NotVisible).count();
+            review.dropped.outside_view += number_of(claims + model.findings.len());
             (Vec::new(), Vec::new())
         }
         None => (review.elements(&model.elements), review.findings(&model.findings, model.primary_focus)),
     };
     let summary = match unfit {
-        Some(why) => format!("{why} {}", clean(&model.summary)).trim_end().to_owned(),
-        None => clean(&model.summary),
+        Some(why) => why.to_owned(),
+        None => review.summary(&model.summary, &findings),
+    };
+    let cannot_tell = match unfit {
+        Some(_) => Vec::new(),
+        None => cleaned(&model.cannot_tell).collect(),
     };
     let mut filming_advice = context.capture_advice.to_vec();
-    filming_advice.extend(cleaned(&model.filming_advice));
-    filming_advice.dedup();
+    filming_advice.extend(cleaned(&model.filming_advice).filter(|it| !context.capture_advice.contains(it)));
 
     PublishedAnalysis {
         schema: SCHEMA.to_owned(),
-        capture: Capture {
-            view: model.capture.view,
-            medium: model.capture.medium,
-            segment: model.capture.segment,
-            swimmer_visible: model.capture.swimmer_visible,
-            swimmer_count: model.capture.swimmer_count,
-            quality: model.capture.quality,
-            frames_sent: count(context.frames),
-            frames_per_cycle: review.cycles.frames_per_cycle,
-        },
+        capture: review.capture(),
         stroke: StrokeSeen {
             declared: context.declared,
             observed: model.stroke.observed,
@@ -123,8 +130,8 @@ pub fn review(model: &ModelAnalysis, context: &ReviewContext<'_>) -> PublishedAn
         summary,
         elements,
         findings,
-        metrics: std::mem::take(&mut review.cycles.metrics),
-        cannot_tell: cleaned(&model.cannot_tell).collect(),
+        metrics: review.cycles.metrics,
+        cannot_tell,
         filming_advice,
         warnings: review.warnings,
         notes_answer: None,
@@ -134,12 +141,18 @@ pub fn review(model: &ModelAnalysis, context: &ReviewContext<'_>) -> PublishedAn
     }
 }
 
-/// Publishes the answer to the swimmer's notes: the text, and of the frames those that were sent.
-pub fn review_notes(answer: &ModelNotesAnswer, frames: &[SentFrame]) -> NotesAnswer {
-    let sent: BTreeSet<i64> = frames.iter().map(|it| i64::from(it.number.get())).collect();
-    let cited: BTreeSet<FrameNumber> =
-        answer.frames.iter().filter(|it| sent.contains(it)).filter_map(|it| number(*it)).collect();
-    NotesAnswer { text: clean(&answer.text), frames: cited.into_iter().collect() }
+/// Publishes the answer to the swimmer's notes: the text, and of the frames those that the analysis cites,
+/// since nothing else was shown to whoever answers.
+pub fn review_notes(answer: &ModelNotesAnswer, analysis: &PublishedAnalysis) -> NotesAnswer {
+    let of_elements = analysis.elements.iter().flat_map(|it| it.frames.iter().copied());
+    let of_findings = analysis.findings.iter().flat_map(|it| it.evidence.iter().map(|it| it.frame));
+    let of_metrics = analysis.metrics.iter().flat_map(|it| it.frames.iter().copied());
+    let cited: BTreeSet<FrameNumber> = of_elements
+        .chain(of_findings)
+        .chain(of_metrics)
+        .filter(|it| answer.frames.contains(&i64::from(it.get())))
+        .collect();
+    NotesAnswer { text: clean_long(&answer.text), frames: cited.into_iter().collect() }
 }
 
 struct Review<'a> {
@@ -158,11 +171,16 @@ impl<'a> Review<'a> {
     fn elements(&mut self, elements: &[ModelElement]) -> Vec<ElementRating> {
         let mut published: Vec<ElementRating> = Vec::new();
         for element in elements {
-            let visibility = self.visibility_of(element.element).max(element.visibility);
-            if visibility == Visibility::NotVisible
-                || published.iter().any(|it| it.element == element.element)
-            {
-                self.dropped.outside_view += u32::from(element.visibility != Visibility::NotVisible);
+            if element.visibility == Visibility::NotVisible {
+                continue; // no claim
+            }
+            let visibility = self.visibility_at_most(element.element, None).max(element.visibility);
+            if visibility == Visibility::NotVisible || self.not_visible.contains(&element.element) {
+                self.dropped.outside_view += 1;
+                continue;
+            }
+            if published.iter().any(|it| it.element == element.element) {
+                self.dropped.repeated += 1;
                 continue;
             }
             let frames = self.frames(element.frames.iter().copied());
@@ -193,29 +211,23 @@ impl<'a> Review<'a> {
     }
 
     fn finding(&mut self, finding: &ModelFinding) -> Option<Finding> {
-        let fault = self.fault(&finding.code);
-        let element = fault.map_or(finding.element, |it| it.element);
-        let by_view = match fault {
-            Some(fault) => {
-                self.context.catalog.fault_visibility(fault, self.capture.view, self.capture.medium)
-            }
-            None => Visibility::Clear,
-        };
+        let known = self.fault(&finding.code);
+        let element = known.map_or(finding.element, |it| it.element);
         let is_hidden = [element, finding.element].iter().any(|it| self.not_visible.contains(it));
-        if is_hidden || by_view.max(self.visibility_of(element)) == Visibility::NotVisible {
+        if is_hidden || self.visibility_at_most(element, known) == Visibility::NotVisible {
             self.dropped.outside_view += 1;
             return None;
         }
+        // What works is no fault, whatever code the model gives it.
+        let fault = known.filter(|_| finding.kind != FindingKind::Strength);
+        let observation = said(&finding.observation, fault.map(|it| &it.seen_as));
         let evidence = self.evidence(&finding.evidence);
-        if evidence.is_empty() {
+        if evidence.is_empty() || observation.is_empty() {
             self.dropped.no_evidence += 1;
             return None;
         }
-        let kind = match (finding.kind, fault) {
-            // The catalogue knows better than the model what is a matter of rules or of load.
-            (FindingKind::Strength, _) | (_, None) => finding.kind,
-            (_, Some(fault)) => fault.kind,
-        };
+        // The catalogue knows better than the model what is a matter of rules or of load.
+        let kind = fault.map_or(finding.kind, |it| it.kind);
         Some(Finding {
             id: String::new(), // given in the order of publication
             kind,
@@ -226,9 +238,9 @@ impl<'a> Review<'a> {
             priority: finding.priority,
             certainty: finding.certainty,
             evidence,
-            observation: clean(&finding.observation),
-            why_it_matters: worded(kind, clean(&finding.why_it_matters)),
-            cue: clean(&finding.cue),
+            observation,
+            why_it_matters: worded(kind, &said(&finding.why_it_matters, fault.map(|it| &it.cost))),
+            cue: said(&finding.cue, fault.map(|it| &it.cue)),
             drills: if kind == FindingKind::Strength { Vec::new() } else { self.drills(finding, fault) },
         })
     }
@@ -275,14 +287,19 @@ impl<'a> Review<'a> {
     /// for the stroke.
     fn drills(&mut self, finding: &ModelFinding, fault: Option<&Fault>) -> Vec<DrillAdvice> {
         let catalog = self.context.catalog;
-        let fits = |drill: &Drill| match fault {
-            Some(fault) => drill.targets.contains(&fault.code),
-            None => self.stroke == ObservedStroke::Unknown || drill.strokes.contains(&self.stroke),
+        let fits = |drill: &Drill| match (fault, self.stroke) {
+            (Some(fault), _) => drill.targets.contains(&fault.code),
+            (None, ObservedStroke::Medley | ObservedStroke::Unknown) => true,
+            (None, stroke) => drill.strokes.contains(&stroke),
         };
-        let named = finding.drills.len();
-        let mut drills: Vec<&Drill> =
-            finding.drills.iter().filter_map(|it| catalog.drill(it)).filter(|it| fits(it)).collect();
-        self.dropped.unfit_drill += u32::try_from(named - drills.len()).unwrap_or(u32::MAX);
+        let mut drills: Vec<&Drill> = Vec::new();
+        for id in &finding.drills {
+            match catalog.drill(id).filter(|it| fits(it)) {
+                None => self.dropped.unfit_drill += 1,
+                Some(drill) if drills.iter().any(|it| it.id == drill.id) => {}
+                Some(drill) => drills.push(drill),
+            }
+        }
         if let (true, Some(fault)) = (drills.is_empty(), fault) {
             drills = fault.drills.iter().filter_map(|it| catalog.drill(it)).collect();
         }
@@ -316,54 +333,48 @@ impl<'a> Review<'a> {
         numbered.map(|(index, (_, finding))| Finding { id: format!("f{}", index + 1), ..finding }).collect()
     }
 
-    /// How well the view can show an element at most.
-    fn visibility_of(&self, element: Element) -> Visibility {
-        if element == Element::Timing
-            && self.cycles.frames_per_cycle.is_some_and(|it| it < MIN_FRAMES_PER_CYCLE)
-        {
-            return Visibility::NotVisible;
-        }
-        self.context.catalog.element_visibility(element, self.capture.view, self.capture.medium)
-    }
-
-    fn warn_about_stroke(&mut self) {
-        let declared = match self.context.declared {
-            Stroke::Freestyle => ObservedStroke::Freestyle,
-            Stroke::Backstroke => ObservedStroke::Backstroke,
-            Stroke::Breaststroke => ObservedStroke::Breaststroke,
-            Stroke::Butterfly => ObservedStroke::Butterfly,
-            Stroke::Mixed => return,
+    /// How well the view can show an element, or a fault of it, at most.
+    fn visibility_at_most(&self, element: Element, fault: Option<&Fault>) -> Visibility {
+        let (view, medium) = (self.capture.view, self.capture.medium);
+        let by_view = match fault {
+            Some(fault) => self.context.catalog.fault_visibility(fault, view, medium),
+            None => self.context.catalog.element_visibility(element, view, medium),
         };
-        if self.stroke != ObservedStroke::Unknown && self.stroke != declared {
-            self.warn(
-                "stroke_differs",
-                "The stroke in the frames is not the one that was declared; what is seen counts.",
-            );
+        match self.cycles.frames_per_cycle {
+            _ if element != Element::Timing => by_view,
+            Some(frames) if frames < MIN_FRAMES_PER_CYCLE => Visibility::NotVisible,
+            Some(_) => by_view,
+            // Nobody knows whether the frames are dense enough.
+            None => by_view.max(Visibility::Partial),
         }
     }
 
-    fn warn_about_times(&mut self) {
-        if self.sent.values().any(|it| it.timestamp_ms.is_none()) {
+    /// The model's summary where all that it may speak of stands; else one made from what stands.
+    fn summary(&mut self, said: &str, findings: &[Finding]) -> String {
+        let left_out = self.dropped.no_evidence + self.dropped.outside_view;
+        if 0 < left_out {
             self.warn(
-                "timestamps_missing",
-                "Frames came without their time in the clip, so stroke rate and cycle time cannot be computed.",
+                "claims_left_out",
+                &format!(
+                    "Statements about technique that were left out, because no frame was cited for them or \
+                     these frames cannot show them: {left_out}. The summary is made from what stands."
+                ),
             );
         }
-        if self.cycles.frames_per_cycle.is_some_and(|it| it < MIN_FRAMES_PER_CYCLE) {
-            self.warn(
-                "too_few_frames_per_cycle",
-                "A stroke cycle has fewer than six frames, so nothing is said about timing.",
-            );
-        }
+        let said = clean(said);
+        if 0 < left_out || said.is_empty() { summary::of_what_stands(findings) } else { said }
     }
 
-    fn warn(&mut self, code: &str, detail: &str) {
-        if self.warnings.iter().all(|it| it.code != code) {
-            self.warnings.push(Warning {
-                code: code.to_owned(),
-                detail: detail.to_owned(),
-                frames: Vec::new(),
-            });
+    fn capture(&self) -> Capture {
+        Capture {
+            view: self.capture.view,
+            medium: self.capture.medium,
+            segment: self.capture.segment,
+            swimmer_visible: self.capture.swimmer_visible,
+            swimmer_count: self.capture.swimmer_count,
+            quality: self.capture.quality,
+            frames_sent: number_of(self.context.frames.len()),
+            frames_per_cycle: self.cycles.frames_per_cycle,
         }
     }
 }
@@ -390,12 +401,19 @@ fn unfit_for_coaching(model: &ModelAnalysis) -> Option<&'static str> {
     }
 }
 
-fn worded(kind: FindingKind, why: String) -> String {
-    match kind {
-        FindingKind::RuleRisk => format!("{why} {RULE_RISK}"),
-        FindingKind::LoadRisk => format!("{why} {LOAD_RISK}"),
-        FindingKind::Fault | FindingKind::Strength => why,
-    }
+/// The model's words, else the catalogue's.
+fn said(text: &str, catalog: Option<&String>) -> String {
+    let text = clean(text);
+    if text.is_empty() { catalog.cloned().unwrap_or_default() } else { text }
+}
+
+fn worded(kind: FindingKind, why: &str) -> String {
+    let limit = match kind {
+        FindingKind::RuleRisk => RULE_RISK,
+        FindingKind::LoadRisk => LOAD_RISK,
+        FindingKind::Fault | FindingKind::Strength => "",
+    };
+    format!("{why} {limit}").trim().to_owned()
 }
 
 fn elements_that(elements: &[ModelElement], is: impl Fn(&ModelElement) -> bool) -> BTreeSet<Element> {
@@ -403,13 +421,9 @@ fn elements_that(elements: &[ModelElement], is: impl Fn(&ModelElement) -> bool) 
 }
 
 fn cleaned(texts: &[String]) -> impl Iterator<Item = String> {
-    texts.iter().map(|it| clean(it)).filter(|it| !it.is_empty())
+    texts.iter().map(|it| clean(it)).filter(|it| !it.is_empty()).take(MAX_TEXTS)
 }
 
-fn number(number: i64) -> Option<FrameNumber> {
-    FrameNumber::new(u32::try_from(number).ok()?)
-}
-
-fn count<T>(items: &[T]) -> u32 {
-    u32::try_from(items.len()).unwrap_or(u32::MAX)
+fn number_of(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
 }

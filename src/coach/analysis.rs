@@ -109,7 +109,7 @@ impl Coach {
             progress.result = Some(result.clone());
             let answer = self.vision.answer_notes(notes, &result).await.map_err(|it| spent(it, progress))?;
             progress.usage += answer.usage;
-            result.notes_answer = Some(review::review_notes(&answer.value, &sent));
+            result.notes_answer = Some(review::review_notes(&answer.value, &result));
         }
         progress.result = Some(result);
         Ok(())

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "clippy allows it in test functions but not in what they call")]
 
 mod api;
+mod catalog;
 mod connections;
 mod contract;
-mod catalog;
 mod frames;
 mod process;
+mod prompt;
+mod review;
 mod sqlite;
 mod wire;
 mod support;
