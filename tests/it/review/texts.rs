@@ -1,6 +1,9 @@
 //! What the model's words may say, and what may not come back in them.
 
 use super::*;
+use swimcoach::analysis::{Dropped, Usage};
+use swimcoach::vision::mock::MockVision;
+use swimcoach::vision::{Look, VisionClient};
 
 #[test]
 fn the_summary_of_the_model_stands_where_all_its_claims_do() {
@@ -125,4 +128,17 @@ fn words_that_look_like_orders_stay_words() {
     assert_eq!(published.summary, order);
     let again: PublishedAnalysis = serde_json::from_str(&serde_json::to_string(&published).unwrap()).unwrap();
     assert_eq!(again, published);
+}
+
+#[tokio::test]
+async fn without_a_model_the_summary_says_so_and_nothing_is_claimed() {
+    let look = Look { stroke: Stroke::Freestyle, view: None, frames: Vec::new() };
+    let answer = MockVision::new().look(&look).await.unwrap();
+
+    let published = published(&answer.value);
+
+    assert!(published.summary.starts_with("No coaching was done"), "{}", published.summary);
+    assert!(published.findings.is_empty() && published.elements.is_empty() && published.metrics.is_empty());
+    assert_eq!(published.dropped, Dropped::default());
+    assert_eq!(answer.usage, Usage::default());
 }
