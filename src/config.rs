@@ -206,15 +206,14 @@ impl FromStr for AllowedOrigin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(project) = text.strip_prefix("https://*.") {
-            let name = project.strip_suffix(".pages.dev");
-            return if name.is_some_and(is_dns_label) {
-                Ok(Self::PagesProject(project.to_owned()))
-            } else {
-                Err(format!(
+        if text.contains('*') {
+            let project = text.strip_prefix("https://*.");
+            let project = project.filter(|it| it.strip_suffix(".pages.dev").is_some_and(is_dns_label));
+            return project.map(|it| Self::PagesProject(it.to_owned())).ok_or_else(|| {
+                format!(
                     "{text:?} is too wide: a pattern must name one Pages project, like https://*.my-app.pages.dev"
-                ))
-            };
+                )
+            });
         }
         let exact =
             Url::parse(text).ok().filter(|it| it.has_host() && it.origin().ascii_serialization() == text);
@@ -439,10 +438,11 @@ impl Reader<'_> {
     ) -> T {
         let shape = format!("a whole number from {} to {}", range.start(), range.end());
         let Some(value) = self.parsed(name, &shape) else { return default };
-        if !range.contains(&value) {
-            self.problem(format!("{name} must be {shape}"));
+        if range.contains(&value) {
+            return value;
         }
-        value
+        self.problem(format!("{name} must be {shape}"));
+        default
     }
 
     fn missing<T>(&mut self, name: &str, what: &str, or: &str) -> Option<T> {
