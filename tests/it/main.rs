@@ -10,6 +10,7 @@ mod frames;
 mod process;
 mod prompt;
 mod review;
+mod settings;
 mod sqlite;
 mod wire;
 mod support;

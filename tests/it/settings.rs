@@ -1,0 +1,404 @@
+//! The settings: what the loader asks for, what it refuses, and that `.env.template` tells the same.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use swimcoach::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
+use swimcoach::session::{FrameNumber, SessionId};
+use swimcoach::storage::r2::R2StorageClient;
+use swimcoach::storage::{FramePath, StorageClient};
+
+const TEMPLATE: &str = include_str!("../../.env.template");
+
+/// Enough for a run without accounts.
+const MOCKS: [(&str, &str); 3] =
+    [("R2_MOCK_MODE", "true"), ("SNOWFLAKE_MOCK_MODE", "true"), ("ANTHROPIC_MOCK_MODE", "true")];
+
+/// Enough for a run with accounts and a file of records.
+const ACCOUNTS: [(&str, &str); 6] = [
+    ("R2_ACCOUNT_ID", "0123456789abcdef0123456789abcdef"),
+    ("R2_ACCESS_KEY_ID", "access-key-id"),
+    ("R2_SECRET_ACCESS_KEY", "r2-secret-value"),
+    ("R2_BUCKET_NAME", "frames"),
+    ("DATABASE_URL", "sqlite://records.db"),
+    ("ANTHROPIC_API_KEY", "sk-ant-secret-value"),
+];
+
+/// The settings that these variables make, the later of two counting.
+fn load(variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
+    Settings::load(&|name| variables.get(name).map(|it| (*it).to_owned())).map_err(|error| error.problems)
+}
+
+/// The settings of a run without accounts and with these variables.
+fn mocks_with(variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    load(&[&MOCKS, variables].concat())
+}
+
+/// The settings of a run with accounts and with these variables.
+fn accounts_with(variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    load(&[&ACCOUNTS, variables].concat())
+}
+
+/// The one problem that these settings have.
+#[track_caller]
+fn only_problem(settings: Result<Settings, Vec<String>>) -> String {
+    let problems = settings.expect_err("the settings should be refused");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    problems.concat()
+}
+
+/// A line of the template.
+struct Line {
+    name: &'static str,
+    value: &'static str,
+    /// Whether it stands for the default and changes nothing.
+    is_comment: bool,
+}
+
+fn template() -> Vec<Line> {
+    let lines = TEMPLATE.lines().filter_map(|line| {
+        let (is_comment, line) = line.strip_prefix('#').map_or((false, line), |rest| (true, rest));
+        let (name, value) = line.split_once('=')?;
+        let is_name = |it: u8| it.is_ascii_uppercase() || it.is_ascii_digit() || it == b'_';
+        name.bytes().all(is_name).then_some(Line { name, value, is_comment })
+    });
+    lines.collect()
+}
+
+/// The names that the loader asks for when `answer` answers.
+fn asked(answer: &dyn Fn(&str) -> Option<String>) -> BTreeSet<String> {
+    let names = RefCell::new(BTreeSet::new());
+    let _any = Settings::load(&|name| {
+        names.borrow_mut().insert(name.to_owned());
+        answer(name)
+    });
+    names.into_inner()
+}
+
+/// Every name that the loader ever asks for: it is answered in each way that may lead it into another
+/// branch, until it asks for nothing new.
+fn every_name_asked_for() -> BTreeSet<String> {
+    const VALUES: [&str; 3] = ["true", "1", "0.0.0.0"];
+    let mut known = asked(&|_| None);
+    loop {
+        let mut found = known.clone();
+        for value in VALUES {
+            let answered = || Some(value.to_owned());
+            found.extend(asked(&|_| answered()));
+            found.extend(asked(&|name| (!name.ends_with("_MOCK_MODE")).then(answered).flatten()));
+            for one in &known {
+                found.extend(asked(&|name| (name == one).then(answered).flatten()));
+                found.extend(asked(&|name| (name != one).then(answered).flatten()));
+            }
+        }
+        if found == known {
+            return known;
+        }
+        known = found;
+    }
+}
+
+#[test]
+fn the_template_names_exactly_the_settings_that_are_read() {
+    let told: BTreeSet<String> = template().iter().map(|it| it.name.to_owned()).collect();
+
+    assert_eq!(every_name_asked_for(), told);
+}
+
+#[test]
+fn the_template_names_each_setting_once() {
+    let names: Vec<&str> = template().iter().map(|it| it.name).collect();
+
+    let once: BTreeSet<&str> = names.iter().copied().collect();
+
+    assert_eq!(names.len(), once.len(), "{names:?}");
+}
+
+#[test]
+fn what_the_template_shows_as_defaults_are_the_defaults() {
+    let shown: Vec<(&str, &str)> =
+        template().iter().filter(|it| it.is_comment).map(|it| (it.name, it.value)).collect();
+    let overridden = |variables: &[(&'static str, &'static str)]| {
+        let kept = |it: &&(&str, &str)| variables.iter().all(|(name, _)| *name != it.0);
+        let shown: Vec<(&str, &str)> = shown.iter().filter(kept).copied().collect();
+        load(&[&shown, variables].concat())
+    };
+
+    let (mocks, accounts) = (overridden(&MOCKS), overridden(&ACCOUNTS));
+
+    assert_eq!(format!("{mocks:?}"), format!("{:?}", load(&MOCKS)));
+    assert_eq!(format!("{accounts:?}"), format!("{:?}", load(&ACCOUNTS)));
+}
+
+#[test]
+fn a_copy_of_the_template_asks_for_what_only_its_user_can_know() {
+    let copied: Vec<(&str, &str)> =
+        template().iter().filter(|it| !it.is_comment).map(|it| (it.name, it.value)).collect();
+
+    let problems = load(&copied).unwrap_err();
+
+    let names: Vec<&str> = problems.iter().filter_map(|it| it.split(' ').next()).collect();
+    let asked_for =
+        ["R2_ACCOUNT_ID", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME", "ANTHROPIC_API_KEY"];
+    assert_eq!(names, asked_for);
+}
+
+#[test]
+fn a_copy_of_the_template_that_is_filled_in_is_enough() {
+    let copied = template().into_iter().filter(|it| !it.is_comment).map(|it| (it.name, it.value));
+    let filled: Vec<(&str, &str)> = copied.chain(ACCOUNTS).collect();
+
+    assert!(load(&filled).is_ok());
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let wrong = [
+        ("PORT", "port"),
+        ("HOST", "localhost"),
+        ("CORS_ORIGINS", "https://*.pages.dev"),
+        ("R2_ACCOUNT_ID", "my-account"),
+        ("DATABASE_URL", "postgres://records"),
+        ("ANTHROPIC_MAX_TOKENS", "0"),
+        ("MAX_FRAMES_PER_UPLOAD", "0"),
+        ("MAX_RUNNING_ANALYSES", "many"),
+        ("LOG_LEVEL", "loud=very"),
+        ("LOG_FORMAT", "xml"),
+    ];
+
+    let problems = accounts_with(&wrong).unwrap_err();
+
+    for (name, _) in wrong {
+        assert_eq!(problems.iter().filter(|it| it.starts_with(name)).count(), 1, "{name} in {problems:?}");
+    }
+    assert_eq!(problems.len(), wrong.len(), "{problems:?}");
+}
+
+#[test]
+fn no_secret_is_in_what_is_printed_of_settings_or_of_their_problems() {
+    let secrets = ["r2-secret-value", "sk-ant-secret-value"];
+
+    let whole = accounts_with(&[]).unwrap();
+    let broken = accounts_with(&[("PORT", "port"), ("R2_BUCKET_NAME", "")]).unwrap_err();
+
+    for secret in secrets {
+        assert!(!format!("{whole:?} {whole:#?} {broken:?}").contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn nothing_falls_back_to_memory_or_to_no_model() {
+    let problems = load(&[]).unwrap_err();
+
+    let says = |name: &str| problems.iter().any(|it| it.starts_with(&format!("{name} is not set")));
+    for name in ["R2_ACCOUNT_ID", "DATABASE_URL", "ANTHROPIC_API_KEY"] {
+        assert!(says(name), "{name} in {problems:?}");
+    }
+    for (missing, _) in ACCOUNTS {
+        assert!(only_problem(accounts_with(&[(missing, "")])).starts_with(missing));
+        assert!(only_problem(accounts_with(&[(missing, "  ")])).starts_with(missing));
+    }
+}
+
+#[test]
+fn a_mock_mode_is_on_only_where_it_says_so() {
+    for on in ["true", "TRUE", "1", "yes", " true "] {
+        let settings = accounts_with(&[("R2_MOCK_MODE", on), ("ANTHROPIC_MOCK_MODE", on)]).unwrap();
+        assert!(matches!(settings.storage, StorageSettings::Mock), "{on}");
+        assert!(matches!(settings.model, ModelSettings::Mock), "{on}");
+    }
+    for off in ["false", "False", "0", "no", ""] {
+        let settings = accounts_with(&[("R2_MOCK_MODE", off), ("ANTHROPIC_MOCK_MODE", off)]).unwrap();
+        assert!(matches!(settings.storage, StorageSettings::R2(_)), "{off}");
+        assert!(matches!(settings.model, ModelSettings::Claude(_)), "{off}");
+    }
+    for unclear in ["ja", "on", "2"] {
+        let problem = only_problem(accounts_with(&[("R2_MOCK_MODE", unclear)]));
+        assert_eq!(problem, "R2_MOCK_MODE is true or false");
+    }
+}
+
+#[test]
+fn an_account_names_its_endpoint_and_an_endpoint_counts_more() {
+    let endpoint = |variables: &[(&str, &str)]| match accounts_with(variables).unwrap().storage {
+        StorageSettings::R2(r2) => r2.endpoint.to_string(),
+        StorageSettings::Mock => panic!("the storage should be R2"),
+    };
+
+    assert_eq!(endpoint(&[]), "https://0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com/");
+    let eu = "https://0123456789abcdef0123456789abcdef.eu.r2.cloudflarestorage.com/";
+    assert_eq!(endpoint(&[("R2_ENDPOINT", eu)]), eu);
+    assert_eq!(endpoint(&[("R2_ENDPOINT", eu), ("R2_ACCOUNT_ID", "")]), eu);
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_path_means_the_same_with_and_without_its_last_slash() {
+    let path = FramePath::new(SessionId::new(), FrameNumber::FIRST);
+    let mut objects = BTreeSet::new();
+
+    for endpoint in ["http://127.0.0.1:9/under/a/path", "http://127.0.0.1:9/under/a/path/"] {
+        let StorageSettings::R2(r2) = accounts_with(&[("R2_ENDPOINT", endpoint)]).unwrap().storage else {
+            panic!("the storage should be R2");
+        };
+        let client = R2StorageClient::connect(&r2);
+        let url = client.presigned_get(&path, Duration::from_mins(1)).await.unwrap();
+        objects.insert(url.path().to_owned());
+    }
+
+    assert_eq!(objects, BTreeSet::from([format!("/under/a/path/frames/{path}")]));
+}
+
+#[test]
+fn an_endpoint_that_is_no_url_is_one_problem_and_not_two() {
+    let problem = only_problem(accounts_with(&[("R2_ENDPOINT", "my bucket"), ("R2_ACCOUNT_ID", "")]));
+
+    assert!(problem.starts_with("R2_ENDPOINT must be a URL"), "{problem}");
+}
+
+#[test]
+fn the_service_is_not_reachable_from_other_machines_unless_somebody_says_that_it_may() {
+    for inside in ["127.0.0.1", "127.1.2.3", "::1"] {
+        assert!(mocks_with(&[("HOST", inside)]).is_ok(), "{inside}");
+    }
+    for outside in ["0.0.0.0", "::", "192.168.1.20", "2001:db8::1"] {
+        let problem = only_problem(mocks_with(&[("HOST", outside)]));
+        assert!(problem.contains("ALLOW_UNAUTHENTICATED=true"), "{problem}");
+        let allowed = mocks_with(&[("HOST", outside), ("ALLOW_UNAUTHENTICATED", "true")]).unwrap();
+        assert_eq!(allowed.server.host.to_string(), outside);
+    }
+    assert_eq!(only_problem(mocks_with(&[("HOST", "coach.example")])), "HOST must be an IP address");
+}
+
+#[test]
+fn an_origin_that_lets_in_strangers_is_refused() {
+    for wide in [
+        "*",
+        "https://*",
+        "https://*.pages.dev",
+        "https://*.*.pages.dev",
+        "https://*.example.com",
+        "http://*.my-app.pages.dev",
+        "https://coach.example/",
+        "https://coach.example/path",
+        "coach.example",
+        "null",
+    ] {
+        let problem = only_problem(mocks_with(&[("CORS_ORIGINS", wide)]));
+        assert!(problem.starts_with("CORS_ORIGINS: "), "{problem}");
+    }
+}
+
+#[test]
+fn origins_are_separated_by_commas_and_each_lets_in_its_own_pages_only() {
+    let origins = "https://coach.example, http://localhost:5173,,https://*.my-app.pages.dev";
+
+    let cors = mocks_with(&[("CORS_ORIGINS", origins)]).unwrap().server.cors;
+
+    let allows = |origin: &str| cors.iter().any(|it| it.allows(&origin.parse().unwrap()));
+    for welcome in [
+        "https://coach.example",
+        "http://localhost:5173",
+        "https://my-app.pages.dev",
+        "https://6f2a.my-app.pages.dev",
+    ] {
+        assert!(allows(welcome), "{welcome}");
+    }
+    for stranger in [
+        "http://coach.example",
+        "https://coach.example:8443",
+        "https://evil-coach.example",
+        "http://localhost:5174",
+        "http://my-app.pages.dev",
+        "https://evil-my-app.pages.dev",
+        "https://a.b.my-app.pages.dev",
+        "https://my-app.pages.dev.evil.example",
+        "null",
+    ] {
+        assert!(!allows(stranger), "{stranger}");
+    }
+}
+
+#[test]
+fn a_number_out_of_its_range_is_refused_and_its_ends_are_not() {
+    for (name, low, high) in [
+        ("PORT", 0, 65_535),
+        ("SHUTDOWN_DRAIN_SECONDS", 0, 300),
+        ("SHUTDOWN_TIMEOUT_SECONDS", 1, 3600),
+        ("R2_MAX_IN_FLIGHT", 1, 1024),
+        ("ANTHROPIC_MAX_TOKENS", 1024, 128_000),
+        ("MAX_FRAMES_PER_UPLOAD", 1, 9999),
+        ("MAX_FRAME_SIZE_MB", 1, 7),
+        ("MAX_UPLOAD_SIZE_MB", 1, 1024),
+        ("UPLOAD_MEMORY_MB", 1, 65_536),
+        ("MOCK_STORAGE_MB", 1, 65_536),
+        ("MAX_RUNNING_ANALYSES", 1, 256),
+        ("MAX_WAITING_ANALYSES", 0, 10_000),
+        ("STALE_JOB_THRESHOLD_MINUTES", 1, 1440),
+    ] {
+        // The two settings that are compared with each other.
+        let fitting = match name {
+            "MAX_UPLOAD_SIZE_MB" => ("UPLOAD_MEMORY_MB", "65536"),
+            _ => ("MAX_UPLOAD_SIZE_MB", "1"),
+        };
+        let with = |number: i64| mocks_with(&[fitting, (name, &number.to_string())]);
+
+        assert!(with(low).is_ok() && with(high).is_ok(), "{name}");
+        assert!(only_problem(with(low - 1)).starts_with(name));
+        assert!(only_problem(with(high + 1)).starts_with(name));
+    }
+}
+
+#[test]
+fn a_number_that_is_no_number_or_far_too_large_is_a_problem_like_any_other() {
+    for name in ["MAX_FRAME_SIZE_MB", "MAX_UPLOAD_SIZE_MB", "STALE_JOB_THRESHOLD_MINUTES"] {
+        for number in ["18446744073709551615", "1e3", "-1", "4.5", "5 MB"] {
+            let problem = only_problem(mocks_with(&[(name, number)]));
+            assert!(problem.starts_with(&format!("{name} must be a whole number from 1 to ")), "{problem}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_upload_must_fit_into_the_memory_of_all() {
+    let problem = only_problem(mocks_with(&[("MAX_UPLOAD_SIZE_MB", "65"), ("UPLOAD_MEMORY_MB", "64")]));
+
+    assert!(problem.starts_with("UPLOAD_MEMORY_MB must be at least MAX_UPLOAD_SIZE_MB"), "{problem}");
+}
+
+#[test]
+fn a_key_is_not_sent_in_clear_to_another_machine() {
+    for near in ["http://127.0.0.1:8199", "http://localhost:8199", "http://[::1]:8199"] {
+        assert!(accounts_with(&[("ANTHROPIC_BASE_URL", near)]).is_ok(), "{near}");
+    }
+    for far in ["http://api.anthropic.com", "http://gateway.internal", "ftp://api.anthropic.com"] {
+        let problem = only_problem(accounts_with(&[("ANTHROPIC_BASE_URL", far)]));
+        assert!(problem.starts_with("ANTHROPIC_BASE_URL must be https"), "{problem}");
+    }
+}
+
+#[test]
+fn records_lie_where_the_url_says_and_nowhere_else() {
+    let records = |url: &str| accounts_with(&[("DATABASE_URL", url)]).map(|it| it.records);
+
+    assert_eq!(records("sqlite://records.db"), Ok(RecordSettings::File("records.db".into())));
+    assert_eq!(records("sqlite:///var/lib/it.db"), Ok(RecordSettings::File("/var/lib/it.db".into())));
+    assert_eq!(records("sqlite:records.db"), Ok(RecordSettings::File("records.db".into())));
+    assert_eq!(records("sqlite://:memory:"), Ok(RecordSettings::InMemory));
+    for wrong in ["postgres://host/db", "records.db", "sqlite://", "sqlite:", "sqlite://it.db?mode=ro"] {
+        assert!(
+            records(wrong).unwrap_err().concat().starts_with("DATABASE_URL must be sqlite://"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn the_demo_keeps_everything_in_memory_and_to_this_machine() {
+    let settings = Settings::demo().unwrap();
+
+    assert!(matches!(settings.storage, StorageSettings::Mock));
+    assert!(matches!(settings.model, ModelSettings::Mock));
+    assert_eq!(settings.records, RecordSettings::InMemory);
+    assert!(settings.server.host.is_loopback());
+}
