@@ -6,6 +6,7 @@ mod api;
 mod catalog;
 mod connections;
 mod contract;
+mod docs;
 mod frames;
 mod process;
 mod prompt;

@@ -1,0 +1,72 @@
+//! The pages for strangers say what is there: every route, every setting, every frame of the example.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use swimcoach::http::openapi;
+use swimcoach::jpeg::{self, Admitted, JpegLimits};
+
+const API: &str = include_str!("../../docs/api.md");
+const PAGES: [(&str, &str); 4] = [
+    ("README.md", include_str!("../../README.md")),
+    ("docs/api.md", API),
+    ("docs/architecture.md", include_str!("../../docs/architecture.md")),
+    ("docs/operations.md", include_str!("../../docs/operations.md")),
+];
+const TEMPLATE: &str = include_str!("../../.env.template");
+
+#[test]
+fn every_route_is_described_and_no_other() {
+    let mut served = BTreeSet::new();
+    for (path, item) in openapi().paths.paths {
+        let methods = [("GET", item.get), ("POST", item.post), ("PUT", item.put), ("DELETE", item.delete)];
+        served.extend(methods.iter().filter(|(_, it)| it.is_some()).map(|(it, _)| format!("{it} {path}")));
+    }
+
+    let headings = API.lines().filter_map(|it| it.strip_prefix("### `")?.strip_suffix('`'));
+    let described: BTreeSet<String> = headings.map(str::to_owned).collect();
+
+    assert_eq!(described, served);
+}
+
+#[test]
+fn a_setting_that_a_page_names_is_one_of_the_template() {
+    let known: BTreeSet<&str> =
+        TEMPLATE.lines().filter_map(|it| Some(it.trim_start_matches('#').split_once('=')?.0)).collect();
+    let prefixes = ["R2_", "SNOWFLAKE_", "ANTHROPIC_", "MAX_", "SHUTDOWN_", "LOG_"];
+    for (page, text) in PAGES {
+        let words = text.split(|it: char| !it.is_ascii_uppercase() && !it.is_ascii_digit() && it != '_');
+        for word in words.filter(|word| prefixes.iter().any(|it| word.starts_with(it) && it != word)) {
+            assert!(known.contains(word), "{page} speaks of {word}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_a_page_links_to_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (page, text) in PAGES {
+        let folder = root.join(page).parent().unwrap().to_owned();
+        let targets = text.split("](").skip(1).filter_map(|it| it.split(')').next());
+        for target in targets.filter(|it| !it.contains("://")) {
+            let file = target.split('#').next().unwrap_or_default();
+            assert!(folder.join(file).exists(), "{page} links to {target}");
+        }
+    }
+}
+
+#[test]
+fn the_example_frames_pass_the_door_as_they_are() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/frames");
+    let mut n_frames = 0;
+
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = std::fs::read(entry.unwrap().path()).unwrap();
+        let Ok(Admitted::Ready(frame)) = jpeg::admit(file.clone().into(), &JpegLimits::default()) else {
+            panic!("an example frame is refused or turned");
+        };
+        assert!(frame.bytes == file);
+        n_frames += 1;
+    }
+
+    assert_eq!(n_frames, 12);
+}
