@@ -1,0 +1,41 @@
+# syntax=docker/dockerfile:1
+# How to run it: docs/operations.md, "In a container".
+
+FROM rust:1.95.0-slim-trixie AS build
+WORKDIR /build
+# The dependencies are a layer of their own: it is built again only when the manifest or the lock changes.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
+    && cargo build --release --locked --bin swimcoach \
+    && rm -r src
+COPY catalog catalog
+COPY migrations migrations
+COPY prompt prompt
+COPY src src
+# Cargo goes by times of modification, and the sources may be older than the empty ones above.
+RUN touch src/lib.rs src/main.rs && cargo build --release --locked --bin swimcoach
+RUN mkdir /data
+
+FROM debian:trixie-slim
+LABEL org.opencontainers.image.title="SwimCoach" \
+      org.opencontainers.image.description="Frames of a swimmer's video in, a technique analysis whose every claim cites frames out" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+# The roots that certificates of the bucket and of the model are checked against.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /build/target/release/swimcoach /usr/local/bin/swimcoach
+# The one place that is written: the file of records.
+COPY --from=build --chown=65532:65532 /data /data
+VOLUME /data
+USER 65532:65532
+# Listening on every address needs ALLOW_UNAUTHENTICATED=true as well, which is left to whoever runs it: there
+# is no sign-in yet, so the port must be published to trusted machines only.
+ENV HOST=0.0.0.0 \
+    PORT=8000 \
+    DATABASE_URL=sqlite:///data/swimcoach.db
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10s CMD ["swimcoach", "health"]
+ENTRYPOINT ["swimcoach"]
+CMD ["serve"]
