@@ -2,7 +2,7 @@
 //!
 //! No evidence, no claim: what cites no frame that was sent, what the camera's view cannot show, and what
 //! the catalogue does not know is dropped or corrected here, and counted in the open. Figures are computed
-//! from the frames' own times ([`cycles`]). Nothing here asks anybody anything: the same answer gives the
+//! from the frames' own times (`cycles`). Nothing here asks anybody anything: the same answer gives the
 //! same result.
 //!
 //! What was dropped must not come back as free text. The model writes its summary beside its findings and
