@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use swimcoach::analysis::Finding;
 use swimcoach::http::openapi;
 use swimcoach::jpeg::{self, Admitted, JpegLimits};
 
+const README: &str = include_str!("../../README.md");
 const API: &str = include_str!("../../docs/api.md");
+const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
 const PAGES: [(&str, &str); 4] = [
-    ("README.md", include_str!("../../README.md")),
+    ("README.md", README),
     ("docs/api.md", API),
-    ("docs/architecture.md", include_str!("../../docs/architecture.md")),
-    ("docs/operations.md", include_str!("../../docs/operations.md")),
+    ("docs/architecture.md", ARCHITECTURE),
+    ("docs/operations.md", OPERATIONS),
 ];
 const TEMPLATE: &str = include_str!("../../.env.template");
 
@@ -69,4 +73,43 @@ fn the_example_frames_pass_the_door_as_they_are() {
     }
 
     assert_eq!(n_frames, 12);
+}
+
+#[test]
+fn a_test_that_the_architecture_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    for folder in ["src", "tests"] {
+        read_rust(&root.join(folder), &mut code);
+    }
+
+    let names = ARCHITECTURE.split('`').skip(1).step_by(2).filter(|it| 3 < it.matches('_').count());
+
+    for name in names.filter(|it| !it.contains(['.', '*', ' '])) {
+        assert!(code.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
+}
+
+fn read_rust(folder: &Path, code: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_rust(&path, code);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            code.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_finding_of_the_readme_is_one_that_the_service_could_publish() {
+    let json = README.split("```json").nth(1).and_then(|it| it.split("```").next()).unwrap();
+    let finding: Finding = serde_json::from_str(json).unwrap();
+
+    let faults = include_str!("../../catalog/faults/freestyle.toml");
+    let drills = include_str!("../../catalog/drills.toml");
+    assert!(faults.contains(&format!("code = {:?}\ntitle = {:?}", finding.code, finding.title.unwrap())));
+    for drill in finding.drills {
+        assert!(drills.contains(&format!("id = {:?}\nname = {:?}", drill.id, drill.name)));
+    }
 }
