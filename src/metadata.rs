@@ -4,6 +4,7 @@
 //! one short transaction, states are appended and not updated, every write is idempotent by key, and no
 //! method needs a transaction that spans two calls. No SQL is written outside this folder.
 
+pub mod snowflake;
 pub mod sqlite;
 
 use crate::session::{Analysis, Owner, Session, SessionId, Turn};
