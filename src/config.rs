@@ -5,15 +5,20 @@
 //! the mock model runs only where it was asked for. `.env.template` names every setting; a test holds it
 //! to what is read here.
 
+mod origin;
+mod reader;
+mod records;
+
+pub use self::origin::AllowedOrigin;
+pub use self::records::{JournalSettings, RecordSettings};
+
+use self::reader::{Reader, is_private};
 use crate::session::FrameNumber;
 use crate::storage::r2::{R2Limits, R2Settings};
 use crate::vision::claude::ClaudeSettings;
-use axum::http::HeaderValue;
 use secrecy::SecretString;
 use std::fmt::{self, Display};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 use url::Url;
@@ -29,6 +34,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// Where records are kept.
     pub records: RecordSettings,
+    /// What of them is kept here until Snowflake has it.
+    pub journal: JournalSettings,
     /// What looks at frames.
     pub model: ModelSettings,
     /// How much one upload, and all of them together, may bring.
@@ -49,6 +56,8 @@ pub struct ServerSettings {
     /// Under which URL browsers reach the service, for URLs that the mock storage gives out. When absent
     /// it is the address that was bound.
     pub public_url: Option<Url>,
+    /// Where metrics are given out; nowhere when absent.
+    pub metrics: Option<SocketAddr>,
     /// Which pages of other origins may call it.
     pub cors: Vec<AllowedOrigin>,
     /// How long the service goes on accepting requests after SIGTERM, not ready, so that load balancers notice.
@@ -65,15 +74,6 @@ pub enum StorageSettings {
     Mock,
     /// In R2 or anything else that speaks S3.
     R2(R2Settings),
-}
-
-/// Where records are kept.
-#[derive(Debug, PartialEq, Eq)]
-pub enum RecordSettings {
-    /// In an embedded database in memory.
-    InMemory,
-    /// In an embedded database in this file.
-    File(PathBuf),
 }
 
 /// What looks at frames.
@@ -157,13 +157,14 @@ impl Settings {
         let server = reader.server();
         let storage = reader.storage();
         let records = reader.records();
+        let journal = reader.journal();
         let model = reader.model();
         let uploads = reader.uploads();
         let jobs = reader.jobs();
         let log = reader.log();
         match (storage, records, model) {
             (Some(storage), Some(records), Some(model)) if reader.problems.is_empty() => {
-                Ok(Self { server, storage, records, model, uploads, jobs, log })
+                Ok(Self { server, storage, records, journal, model, uploads, jobs, log })
             }
             _ => Err(SettingsError { problems: reader.problems }),
         }
@@ -176,64 +177,6 @@ impl Settings {
             _ => None,
         })
     }
-}
-
-/// An origin whose pages may call the service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowedOrigin {
-    /// Exactly this origin, such as `https://coach.example`.
-    Exact(String),
-    /// A Cloudflare Pages project, such as `my-app.pages.dev`, with its previews one label below it.
-    PagesProject(String),
-}
-
-impl AllowedOrigin {
-    /// Whether a browser's `Origin` header is this one.
-    pub fn allows(&self, origin: &HeaderValue) -> bool {
-        let Ok(origin) = origin.to_str() else { return false };
-        match self {
-            Self::Exact(exact) => origin == exact,
-            Self::PagesProject(project) => {
-                let Some(host) = origin.strip_prefix("https://") else { return false };
-                let preview = host.strip_suffix(project.as_str()).and_then(|it| it.strip_suffix('.'));
-                host == project || preview.is_some_and(is_dns_label)
-            }
-        }
-    }
-}
-
-impl FromStr for AllowedOrigin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.contains('*') {
-            let project = text.strip_prefix("https://*.");
-            let project = project.filter(|it| it.strip_suffix(".pages.dev").is_some_and(is_dns_label));
-            return project.map(|it| Self::PagesProject(it.to_owned())).ok_or_else(|| {
-                format!(
-                    "{text:?} is too wide: a pattern must name one Pages project, like https://*.my-app.pages.dev"
-                )
-            });
-        }
-        let exact =
-            Url::parse(text).ok().filter(|it| it.has_host() && it.origin().ascii_serialization() == text);
-        match exact {
-            Some(_) => Ok(Self::Exact(text.to_owned())),
-            None => {
-                Err(format!("{text:?} is no origin: write scheme, host and port, like https://coach.example"))
-            }
-        }
-    }
-}
-
-fn is_dns_label(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
-}
-
-/// Reads settings and gathers what is wrong with them.
-struct Reader<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
-    problems: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -255,6 +198,7 @@ impl Reader<'_> {
             host,
             port: self.parsed("PORT", "a port number").unwrap_or(8000),
             public_url: self.parsed("PUBLIC_URL", "a URL like https://coach.example"),
+            metrics: self.parsed("METRICS_ADDR", "an address and a port like 127.0.0.1:9100"),
             cors,
             drain_delay: Duration::from_secs(self.number("SHUTDOWN_DRAIN_SECONDS", 0, 0..=300)),
             shutdown_timeout: Duration::from_secs(self.number("SHUTDOWN_TIMEOUT_SECONDS", 30, 1..=3600)),
@@ -308,33 +252,6 @@ impl Reader<'_> {
         Url::parse(&format!("https://{account}.r2.cloudflarestorage.com")).ok()
     }
 
-    fn records(&mut self) -> Option<RecordSettings> {
-        let mock = self.flag("SNOWFLAKE_MOCK_MODE");
-        let Some(url) = self.text("DATABASE_URL") else {
-            return if mock {
-                Some(RecordSettings::InMemory)
-            } else {
-                self.missing(
-                "DATABASE_URL",
-                "where records are kept, like sqlite://swimcoach.db",
-                "or set SNOWFLAKE_MOCK_MODE=true to keep them in memory; this version does not speak to Snowflake",
-            )
-            };
-        };
-        match url.strip_prefix("sqlite:").map(|it| it.strip_prefix("//").unwrap_or(it)) {
-            Some(":memory:") => Some(RecordSettings::InMemory),
-            Some(path) if !path.is_empty() && !path.contains('?') => {
-                Some(RecordSettings::File(PathBuf::from(path)))
-            }
-            _ => {
-                self.problem(
-                    "DATABASE_URL must be sqlite:// and a file, like sqlite://swimcoach.db".to_owned(),
-                );
-                None
-            }
-        }
-    }
-
     fn model(&mut self) -> Option<ModelSettings> {
         let mock = self.flag("ANTHROPIC_MOCK_MODE");
         let api_key = self.text("ANTHROPIC_API_KEY");
@@ -351,7 +268,7 @@ impl Reader<'_> {
         if mock {
             return Some(ModelSettings::Mock);
         }
-        if settings.base_url.scheme() != "https" && !is_loopback(&settings.base_url) {
+        if !is_private(&settings.base_url) {
             self.problem(
                 "ANTHROPIC_BASE_URL must be https: the key and the pictures would travel in clear".to_owned(),
             );
@@ -404,62 +321,5 @@ impl Reader<'_> {
             }
         };
         LogSettings { level, json }
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty())
-    }
-
-    fn flag(&mut self, name: &str) -> bool {
-        match self.text(name).map(|it| it.to_lowercase()).as_deref() {
-            None | Some("false" | "0" | "no") => false,
-            Some("true" | "1" | "yes") => true,
-            Some(_) => {
-                self.problem(format!("{name} is true or false"));
-                false
-            }
-        }
-    }
-
-    fn parsed<T: FromStr>(&mut self, name: &str, shape: &str) -> Option<T> {
-        let text = self.text(name)?;
-        let value = text.parse().ok();
-        if value.is_none() {
-            self.problem(format!("{name} must be {shape}"));
-        }
-        value
-    }
-
-    fn number<T: FromStr + PartialOrd + Display + Copy>(
-        &mut self,
-        name: &str,
-        default: T,
-        range: std::ops::RangeInclusive<T>,
-    ) -> T {
-        let shape = format!("a whole number from {} to {}", range.start(), range.end());
-        let Some(value) = self.parsed(name, &shape) else { return default };
-        if range.contains(&value) {
-            return value;
-        }
-        self.problem(format!("{name} must be {shape}"));
-        default
-    }
-
-    fn missing<T>(&mut self, name: &str, what: &str, or: &str) -> Option<T> {
-        self.problem(format!("{name} is not set: it is {what}; {or}"));
-        None
-    }
-
-    fn problem(&mut self, problem: String) {
-        self.problems.push(problem);
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }

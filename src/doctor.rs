@@ -73,6 +73,7 @@ fn records_in_words(settings: &Settings) -> String {
     match &settings.records {
         RecordSettings::InMemory => "in memory".to_owned(),
         RecordSettings::File(path) => format!("file {}", path.display()),
+        RecordSettings::Snowflake(it) => format!("{}.{} at {}", it.database, it.schema, it.base_url),
     }
 }
 

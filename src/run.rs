@@ -57,6 +57,9 @@ pub enum RunError {
     /// A part could not be built.
     #[error(transparent)]
     Part(#[from] UpstreamError),
+    /// The settings ask for what this version does not do.
+    #[error("this version does not keep records in Snowflake; set DATABASE_URL instead of SNOWFLAKE_ACCOUNT")]
+    Snowflake,
     /// No URL can be made of the address.
     #[error("PUBLIC_URL is needed: no URL can be made of {0}")]
     PublicUrl(SocketAddr),
@@ -79,6 +82,7 @@ impl Parts {
         let sessions: Arc<dyn SessionStore> = match &settings.records {
             RecordSettings::InMemory => Arc::new(SqliteSessionStore::in_memory()?),
             RecordSettings::File(path) => Arc::new(SqliteSessionStore::open(path).await?),
+            RecordSettings::Snowflake(_) => return Err(RunError::Snowflake),
         };
         let vision: Arc<dyn VisionClient> = match &settings.model {
             ModelSettings::Mock => Arc::new(MockVision::new()),

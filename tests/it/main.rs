@@ -4,6 +4,7 @@
 
 mod api;
 mod catalog;
+mod config;
 mod connections;
 mod contract;
 mod docs;
