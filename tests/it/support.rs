@@ -12,3 +12,4 @@ pub(crate) mod pictures;
 pub(crate) mod records;
 pub(crate) mod s3_server;
 pub(crate) mod scripted_vision;
+pub(crate) mod snowflake_server;

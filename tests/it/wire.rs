@@ -2,3 +2,4 @@
 
 mod claude;
 mod r2;
+mod snowflake;

@@ -65,20 +65,21 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn parse(operation: &'static str, body: &[u8]) -> Result<Self, UpstreamError> {
+    /// `None` where it has no result.
+    pub(super) fn parse(operation: &'static str, body: &[u8]) -> Result<Option<Self>, UpstreamError> {
         let body: AnswerBody = parse(operation, body)?;
-        let meta = body.result_set_meta_data;
+        let Some(meta) = body.result_set_meta_data else { return Ok(None) };
         if !meta.format.eq_ignore_ascii_case("jsonv2") {
             return Err(invalid(operation, format!("the result's format is {}, not jsonv2", meta.format)));
         }
-        Ok(Self {
+        Ok(Some(Self {
             handle: body.statement_handle,
             columns: meta.row_type,
             rows: body.data,
             n_rows: meta.num_rows,
             partition_bytes: meta.partition_info.iter().map(|it| it.uncompressed_size).collect(),
             stats: body.stats.unwrap_or_default(),
-        })
+        }))
     }
 }
 
@@ -104,7 +105,8 @@ fn parse<'a, T: Deserialize<'a>>(operation: &'static str, body: &'a [u8]) -> Res
 #[serde(rename_all = "camelCase")]
 struct AnswerBody {
     statement_handle: Handle,
-    result_set_meta_data: MetaData,
+    result_set_meta_data: Option<MetaData>,
+    #[serde(default)]
     data: Vec<Cells>,
     stats: Option<DmlStats>,
 }

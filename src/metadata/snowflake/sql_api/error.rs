@@ -116,6 +116,8 @@ fn kind(
         422 => statement_kind(code.unwrap_or_default(), sql_state.unwrap_or_default()),
         429 => UpstreamErrorKind::RateLimited { retry_after },
         500..=599 => UpstreamErrorKind::Unavailable,
+        // A success without a result, since that is too large.
+        200 if code == Some("391908") => UpstreamErrorKind::TooLarge,
         // A redirect is not followed, since the token must not be.
         200..=399 => UpstreamErrorKind::InvalidResponse,
         _ => UpstreamErrorKind::Rejected,

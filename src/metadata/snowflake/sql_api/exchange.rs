@@ -137,10 +137,10 @@ impl Reply {
     /// How far the statement has come, or why it failed.
     pub(super) fn progress(&self, operation: &'static str) -> Result<Progress, UpstreamError> {
         match self.status {
-            StatusCode::OK => {
-                let answer = Answer::parse(operation, &self.body)?;
-                Ok(Progress::Done(answer, self.body.len() as u64))
-            }
+            StatusCode::OK => match Answer::parse(operation, &self.body)? {
+                Some(answer) => Ok(Progress::Done(answer, self.body.len() as u64)),
+                None => Err(self.refusal(operation)),
+            },
             StatusCode::ACCEPTED => answer::running(operation, &self.body).map(Progress::Running),
             _ => Err(self.refusal(operation)),
         }

@@ -1,4 +1,4 @@
-//! What settings become, and what is said about those that make no sense.
+//! What the settings of Snowflake become, and what is said about those that make no sense.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
