@@ -271,3 +271,56 @@ fn unusable(why: String) -> UpstreamError {
         why,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::encoding::Pkcs8V1Der;
+    use aws_lc_rs::rsa::KeySize;
+
+    fn authorizer() -> Authorizer {
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let document = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).unwrap();
+        let private_key = Secret::Text(BASE64_STANDARD.encode(document.as_ref()).into());
+        let (account, user) = ("myorg-myaccount".to_owned(), "svc_user".to_owned());
+        Authorizer::new(&Credentials::KeyPair { account, user, private_key, passphrase: None }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_used_for_a_while_and_a_new_one_is_signed_long_before_it_expires() {
+        let authorizer = authorizer();
+        let start = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+
+        let first = authorizer.header(start).await.unwrap();
+
+        let later = |by| authorizer.header(start + by);
+        assert_eq!(later(TOKEN_USED_FOR - TimeDelta::seconds(1)).await.unwrap(), first);
+        assert_ne!(later(TOKEN_USED_FOR).await.unwrap(), first);
+        assert!(TOKEN_USED_FOR < TOKEN_LIFETIME / 2);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_makes_a_new_token() {
+        let authorizer = authorizer();
+        let start = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+
+        let first = authorizer.header(start).await.unwrap();
+
+        assert_ne!(authorizer.header(start - TimeDelta::hours(1)).await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn of_many_requests_that_are_refused_with_one_token_the_first_renews_it() {
+        let authorizer = authorizer();
+        let start = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let refused = authorizer.header(start).await.unwrap();
+        authorizer.renew(&refused).await;
+        let renewed = authorizer.header(start + TimeDelta::seconds(1)).await.unwrap();
+
+        authorizer.renew(&refused).await;
+
+        let next = authorizer.header(start + TimeDelta::seconds(2)).await.unwrap();
+        assert_ne!(renewed, refused);
+        assert_eq!(next, renewed);
+    }
+}

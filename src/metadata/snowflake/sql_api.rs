@@ -4,6 +4,38 @@
 //! every try, so that Snowflake runs it once even where its answer was lost. One that takes longer is
 //! polled for, and cancelled when its time is over. Sources: docs.snowflake.com, Snowflake SQL API, and
 //! the API's OpenAPI description.
+//!
+//! ```no_run
+//! use swimcoach::metadata::snowflake::account::AccountIdentifier;
+//! use swimcoach::metadata::snowflake::key_pair::{Credentials, Secret};
+//! use swimcoach::metadata::snowflake::sql_api::{SqlApi, SqlApiLimits, SqlApiSettings, Statement};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let account: AccountIdentifier = "myorg-myaccount".parse()?;
+//! let snowflake = SqlApi::connect(&SqlApiSettings {
+//!     base_url: account.base_url().clone(),
+//!     credentials: Credentials::KeyPair {
+//!         account: account.name().to_owned(),
+//!         user: "SVC_USER".to_owned(),
+//!         private_key: Secret::File("rsa_key.p8".into()),
+//!         passphrase: None,
+//!     },
+//!     warehouse: "COACH_WH".to_owned(),
+//!     database: "SWIMCOACH".to_owned(),
+//!     schema: "PUBLIC".to_owned(),
+//!     role: None,
+//!     query_tag: "example".to_owned(),
+//!     limits: SqlApiLimits::default(),
+//! })?;
+//!
+//! let swimmers = Statement::new("SELECT name, lanes FROM swimmers WHERE club = ?").bind("SC Nord");
+//! for row in snowflake.execute("SELECT swimmers", &swimmers).await?.rows() {
+//!     let (name, lanes) = (row.text("name")?, row.fixed::<u32>("lanes")?);
+//!     println!("{name} swims on {lanes} lanes");
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod answer;
 mod cells;
@@ -33,7 +65,7 @@ const MAX_STATEMENT_BYTES: usize = 1_000_000;
 /// The wait before the first poll; it doubles from there.
 const FIRST_POLL: Duration = Duration::from_millis(200);
 /// The longest wait between polls.
-const LAST_POLL: Duration = Duration::from_secs(5);
+const LAST_POLL: Duration = Duration::from_secs(2);
 /// How long a statement whose time is over is asked to stop.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Partitions of one result that are fetched at one time.
@@ -113,7 +145,7 @@ impl SqlApi {
     /// Runs one statement to its end. `operation` is what logs and errors call it.
     ///
     /// Failures that pass are tried again by [`SqlApiLimits::retry`]. After a failure the statement may have
-    /// run all the same. It ends within [`SqlApiLimits::statement_timeout`] and the few seconds that it
+    /// run all the same, and so it may where the returned future is dropped. It ends within [`SqlApiLimits::statement_timeout`] and the few seconds that it
     /// takes to cancel what still runs then.
     pub async fn execute(
         &self,
@@ -219,7 +251,7 @@ impl Run<'_> {
             let why = format!("the result has more than {max_bytes} bytes");
             UpstreamError::new(Service::Records, self.operation, UpstreamErrorKind::TooLarge, why)
         };
-        if max_bytes < partition_bytes.iter().sum() {
+        if max_bytes < partition_bytes.iter().fold(0, |sum, it| sum.saturating_add(*it)) {
             return Err(too_large());
         }
         let numbers = 1..partition_bytes.len();

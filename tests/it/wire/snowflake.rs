@@ -4,6 +4,8 @@
 
 mod credentials;
 mod failures;
+#[cfg(feature = "live")]
+mod live;
 mod rows;
 
 use crate::support::snowflake_server::{HANDLE, Reply, STATEMENTS, SnowflakeServer};

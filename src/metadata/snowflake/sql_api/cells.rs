@@ -49,3 +49,43 @@ pub(super) fn boolean(cell: &str) -> Option<bool> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_time_is_read_exactly_in_both_forms(
+            seconds in DateTime::<Utc>::MIN_UTC.timestamp()..=DateTime::<Utc>::MAX_UTC.timestamp(),
+            nanoseconds in 0_u32..1_000_000_000,
+            offset in 0..2880,
+        ) {
+            let time = DateTime::from_timestamp(seconds, nanoseconds).unwrap();
+            let total = i128::from(seconds) * NANOSECONDS_PER_SECOND + i128::from(nanoseconds);
+            let sign = if total < 0 { "-" } else { "" };
+            let (whole, decimals) =
+                (total.abs() / NANOSECONDS_PER_SECOND, total.abs() % NANOSECONDS_PER_SECOND);
+            let cell = format!("{sign}{whole}.{decimals:09}");
+            prop_assert_eq!(timestamp(&cell), Some(time), "{}", &cell);
+            prop_assert_eq!(timestamp(&format!("{cell} {offset}")), Some(time));
+            if NANOSECONDS_FROM < total.abs() {
+                prop_assert_eq!(timestamp(&total.to_string()), Some(time));
+            }
+        }
+
+        #[test]
+        fn every_day_is_read(days in NaiveDate::MIN.to_epoch_days()..=NaiveDate::MAX.to_epoch_days()) {
+            prop_assert_eq!(date(&days.to_string()), NaiveDate::from_epoch_days(days));
+        }
+
+        #[test]
+        fn what_is_no_time_is_refused_and_never_breaks(cell in "[-+0-9. a-z]{0,45}") {
+            let (number, _) = cell.split_once(' ').unwrap_or((&cell, ""));
+            let plain = number.strip_prefix(['-', '+']).unwrap_or(number);
+            let is_number = plain.split('.').all(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()));
+            prop_assert!(timestamp(&cell).is_none() || is_number, "{}", cell);
+        }
+    }
+}

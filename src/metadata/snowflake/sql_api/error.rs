@@ -40,7 +40,8 @@ impl SqlApiError {
     fn quotes_values(&self) -> bool {
         // Errors of execution quote what was bound; errors of compilation, names and our own SQL.
         let starts = |it: &Option<String>, prefix| it.as_deref().is_some_and(|it| it.starts_with(prefix));
-        starts(&self.code, "100") || starts(&self.sql_state, "22") || starts(&self.sql_state, "23")
+        let general = self.sql_state.as_deref() == Some("22000");
+        starts(&self.code, "100") || starts(&self.sql_state, "22") && !general
     }
 }
 
@@ -54,7 +55,8 @@ impl Display for SqlApiError {
             }
         }
         if !self.message.is_empty() && !self.quotes_values() {
-            write!(f, ": {}", self.message)?;
+            let words: Vec<&str> = self.message.split_whitespace().collect();
+            write!(f, ": {}", words.join(" "))?;
         }
         match self.login_failure_id() {
             Some(id) => {

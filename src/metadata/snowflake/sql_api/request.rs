@@ -53,8 +53,7 @@ impl Statement {
         let binds = self.binds.iter().enumerate();
         serde_json::to_vec(&Body {
             statement: &self.text,
-            // Snowflake takes zero for a week.
-            timeout: timeout.as_secs().max(1),
+            timeout: whole_seconds(timeout),
             database: &settings.database,
             schema: &settings.schema,
             warehouse: self.warehouse.then_some(&settings.warehouse),
@@ -106,6 +105,11 @@ impl Debug for Bind {
             Self::Date(_) => "Date(..)",
         })
     }
+}
+
+/// Rounded up: Snowflake must not be the first to give up, and takes zero for a week.
+fn whole_seconds(timeout: Duration) -> u64 {
+    timeout.saturating_add(Duration::from_nanos(999_999_999)).as_secs().max(1)
 }
 
 /// Since the epoch. 64 bits would end in the year 2262.
