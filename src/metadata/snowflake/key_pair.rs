@@ -26,8 +26,8 @@ use tokio::sync::Mutex;
 /// How long a token that we sign may be used. Snowflake takes none for more than an hour, and what is left
 /// of that is for clocks that differ.
 const TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(59);
-/// After this a new token is signed. One logged by mistake on the way is soon worthless to us, and a try
-/// that waits for its answer never outlives its token.
+/// After this a new token is signed: a try that waits for its answer never outlives its token, and a clock
+/// that is wrong by minutes does no harm.
 const TOKEN_USED_FOR: TimeDelta = TimeDelta::minutes(5);
 
 /// How we say who we are; exactly one of three ways.
