@@ -114,7 +114,7 @@ async fn sweep(
     records_are_empty: bool,
 ) -> Result<(), Box<dyn Error>> {
     telemetry::start(&settings.log);
-    if settings.records == RecordSettings::InMemory {
+    if matches!(settings.records, RecordSettings::InMemory) {
         return Err(
             "records are kept in memory, so every session in storage would look like one that failed; set \
                     DATABASE_URL to where the service keeps its records"

@@ -40,7 +40,7 @@ async fn a_swimmer_uploads_asks_reads_and_deletes_and_a_restart_loses_nothing() 
     only_sent_frames_are_named(&analyzed, service.coach.model());
     a_sweep_would_remove_orphans_only(&service, orphan, id).await;
 
-    let is_kept = settings.records != RecordSettings::InMemory;
+    let is_kept = !matches!(settings.records, RecordSettings::InMemory);
     if is_kept {
         service.stop().await;
         service = Service::start(&settings).await;
@@ -107,7 +107,7 @@ fn is_sent(frame: &Value) -> bool {
     frame.as_u64().is_some_and(|it| (1..=u64::from(N_FRAMES)).contains(&it))
 }
 
-/// A dry run names the frames that no record knows, and those only, and removes nothing.
+/// A sweep finds the frames that no record knows, and those only, and removes nothing.
 async fn a_sweep_would_remove_orphans_only(service: &Service, orphan: SessionId, id: SessionId) {
     let storage = &service.storage;
     let path = FramePath::new(orphan, FrameNumber::FIRST);
@@ -115,10 +115,10 @@ async fn a_sweep_would_remove_orphans_only(service: &Service, orphan: SessionId,
     let metadata = FrameMetadata { width: 320, height: 240 };
     storage.upload_frame(&path, jpeg.into(), &metadata).await.unwrap();
 
-    let swept = service.coach.sweep_orphans(Duration::ZERO, true).await.unwrap();
+    let found = service.coach.find_orphans(Duration::ZERO).await.unwrap().sessions;
 
     let left = storage.delete_frames(orphan).await.unwrap();
     assert_eq!(left.frames, 1);
-    assert!(swept.contains(&orphan));
-    assert!(!swept.contains(&id));
+    assert!(found.contains(&orphan));
+    assert!(!found.contains(&id));
 }
