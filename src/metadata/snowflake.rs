@@ -1,5 +1,223 @@
 //! Records in Snowflake, over its SQL REST API.
+//!
+//! # What Snowflake promises, and what is made of it
+//! Every request is a session and a transaction of its own, so what must happen together is one statement:
+//! a session with its frames, the turns of one write. Standard tables enforce no key, and INSERTs run side
+//! by side, so a write looks for its key first, two at once may both find it free, and every reader counts
+//! a key once. A session that started after a commit sees it, so an acknowledged write is seen by every
+//! later read.
+//!
+//! # Of any number of starts, one
+//! The first state of the analysis that was started last is kept in its session's row, and to start an
+//! analysis is to exchange that value: an UPDATE whose condition names the value that was read before, and
+//! which therefore changes one row or none.
+//!
+//! UPDATE, DELETE and MERGE lock what they change and do not run side by side there. Snowflake's
+//! documentation of transactions says that a statement sees what was committed before it began, and does not
+//! say what it sees after it waited for a lock. Nothing here depends on that. Rows lie in files that are
+//! never changed but replaced, and the session's row lies in one of them. Of two UPDATEs of it the second
+//! would have to replace a file that the first has already replaced: it is either run on the new one, where
+//! its condition no longer holds, or it fails and changes nothing. A MERGE that inserts a row where there is
+//! none gives no such certainty, since two INSERTs replace no file. So the row that is exchanged must be
+//! there before, which it is: the session's own.
+//!
+//! After the exchange the state is appended like any other. A process that ends between the two leaves an
+//! analysis that counts as running until it is stale, since every reader takes the exchanged value for a
+//! state.
+//!
+//! # Deletion
+//! The deletion is remembered first: from then on readers hide the session and writers add nothing to it.
+//! Then the rows are removed, with those of every other deletion that is remembered, so that a write which
+//! slipped through beside an earlier deletion goes with the next one. Only after that are old deletions
+//! forgotten.
 
 pub mod account;
 pub mod key_pair;
+mod migrations;
+mod rows;
 pub mod sql_api;
+mod statements;
+
+pub use self::migrations::Migration;
+
+use self::rows::KeptRecord;
+use self::sql_api::{ResultSet, SqlApi, SqlApiSettings, Statement};
+use super::{SessionRecord, SessionStore, StartedAnalysis};
+use crate::session::{Analysis, Owner, Session, SessionId, Stroke, Turn};
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a deletion is remembered at least. No write is under way for longer than a statement takes; a
+/// day leaves room for clocks that differ and for a process that was suspended.
+const DELETION_MEMORY: TimeDelta = TimeDelta::days(1);
+
+/// How long a check may take. It needs no warehouse that would have to wake up.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the start of an analysis is tried anew because another one came between. That one is then
+/// found to run, unless it has ended already.
+const START_ROUNDS: u32 = 4;
+
+/// Keeps records in a schema of Snowflake.
+#[derive(Debug, Clone)]
+pub struct SnowflakeSessionStore {
+    api: Arc<SqlApi>,
+}
+
+impl SnowflakeSessionStore {
+    /// A store over the tables that [`migrate`](Self::migrate) makes. Nothing is asked yet.
+    pub fn connect(settings: &SqlApiSettings) -> Result<Self, UpstreamError> {
+        Ok(Self { api: Arc::new(SqlApi::connect(settings)?) })
+    }
+
+    /// Makes the tables and views that are missing, and returns the migrations that did. May be repeated,
+    /// and run by several at once. A dry run changes nothing and returns the same.
+    pub async fn migrate(&self, dry_run: bool) -> Result<Vec<Migration>, UpstreamError> {
+        migrations::migrate(&self.api, dry_run).await
+    }
+
+    async fn run(
+        &self,
+        operation: &'static str,
+        statement: serde_json::Result<Statement>,
+    ) -> Result<ResultSet, UpstreamError> {
+        let statement = statement.map_err(|error| {
+            UpstreamError::new(Service::Records, operation, UpstreamErrorKind::Rejected, error)
+        })?;
+        self.api.execute(operation, &statement).await
+    }
+
+    async fn records(
+        &self,
+        operation: &'static str,
+        statement: Statement,
+    ) -> Result<Vec<KeptRecord>, UpstreamError> {
+        let set = self.run(operation, Ok(statement)).await?;
+        rows::read_records(operation, &set)
+    }
+}
+
+#[async_trait]
+impl SessionStore for SnowflakeSessionStore {
+    async fn create_session(&self, session: &Session) -> Result<(), UpstreamError> {
+        self.run("create_session", statements::insert_session(session)).await.map(drop)
+    }
+
+    async fn session(&self, owner: &Owner, id: SessionId) -> Result<Option<SessionRecord>, UpstreamError> {
+        let found = self.records("session", statements::select_session(owner, id)).await?;
+        Ok(found.into_iter().next().map(|it| it.record))
+    }
+
+    async fn list_sessions(
+        &self,
+        owner: &Owner,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, UpstreamError> {
+        let page = self.records("list_sessions", statements::select_page(owner, before, limit)).await?;
+        Ok(page.into_iter().map(|it| it.record).collect())
+    }
+
+    async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let set = self.run("existing_sessions", statements::select_existing(ids)).await?;
+        rows::read_ids("existing_sessions", &set)
+    }
+
+    async fn start_analysis(
+        &self,
+        analysis: &Analysis,
+        stale_before: DateTime<Utc>,
+    ) -> Result<StartedAnalysis, UpstreamError> {
+        const OPERATION: &str = "start_analysis";
+        let wrong = |kind, why| UpstreamError::new(Service::Records, OPERATION, kind, why);
+        let state = serde_json::to_string(analysis)
+            .map_err(|error| wrong(UpstreamErrorKind::Rejected, error.to_string()))?;
+        for _ in 0..START_ROUNDS {
+            let found = statements::select_anybodys_session(analysis.session_id);
+            let Some(kept) = self.records(OPERATION, found).await?.into_iter().next() else {
+                return Ok(StartedAnalysis::NoSession);
+            };
+            if let Some(running) = kept.running(analysis, stale_before) {
+                return Ok(StartedAnalysis::AlreadyRunning(Box::new(running.clone())));
+            }
+            // It is ours already where the answer to an earlier exchange was lost.
+            let started = kept.started.as_deref();
+            let exchange = statements::exchange_started(analysis.session_id, started, &state);
+            if started == Some(&state) || 0 < self.run(OPERATION, Ok(exchange)).await?.stats().updated {
+                self.run(OPERATION, statements::insert_state(analysis, &state)).await?;
+                return Ok(StartedAnalysis::Started);
+            }
+        }
+        let why = format!("another analysis came between {START_ROUNDS} times");
+        Err(wrong(UpstreamErrorKind::Unavailable, why))
+    }
+
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
+        let statement =
+            serde_json::to_string(analysis).and_then(|state| statements::insert_state(analysis, &state));
+        self.run("record_analysis", statement).await.map(drop)
+    }
+
+    async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
+        if turns.is_empty() {
+            return Ok(());
+        }
+        self.run("append_turns", statements::insert_turns(session, turns)).await.map(drop)
+    }
+
+    async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
+        const OPERATION: &str = "delete_session";
+        let now = Utc::now();
+        self.run(OPERATION, Ok(statements::insert_deletion(owner, id, now))).await?;
+        let counts = self.run(OPERATION, Ok(statements::count_records(owner, id))).await?;
+        let mut removed = 0;
+        for row in counts.rows() {
+            removed += row.optional_fixed::<u64>("n_records")?.unwrap_or_default();
+        }
+        if removed == 0 {
+            return Ok(0);
+        }
+        let [turns, states, sessions] = statements::delete_what_was_deleted();
+        tokio::try_join!(
+            self.run(OPERATION, Ok(turns)),
+            self.run(OPERATION, Ok(states)),
+            self.run(OPERATION, Ok(sessions)),
+        )?;
+        self.run(OPERATION, Ok(statements::forget_deletions(now - DELETION_MEMORY))).await?;
+        Ok(removed)
+    }
+
+    async fn check(&self) -> Result<(), UpstreamError> {
+        self.run("check", Ok(statements::select_constant().within(CHECK_TIMEOUT))).await.map(drop)
+    }
+
+    async fn probe(&self) -> Result<(), UpstreamError> {
+        const OPERATION: &str = "probe";
+        let session = Session {
+            id: SessionId::new(),
+            owner: Owner::new("probe"),
+            created_at: Utc::now(),
+            stroke_type: Stroke::default(),
+            user_notes: None,
+            title: None,
+            view: None,
+            frames: Vec::new(),
+        };
+        self.create_session(&session).await?;
+        // Changes nothing, and shows that the role may update.
+        self.run(OPERATION, Ok(statements::exchange_started(session.id, Some("none"), ""))).await?;
+        match self.delete_session(&session.owner, session.id).await? {
+            1 => Ok(()),
+            n => {
+                let why = format!("{n} records were removed where one was written");
+                Err(UpstreamError::new(Service::Records, OPERATION, UpstreamErrorKind::InvalidResponse, why))
+            }
+        }
+    }
+}

@@ -13,3 +13,4 @@ pub(crate) mod records;
 pub(crate) mod s3_server;
 pub(crate) mod scripted_vision;
 pub(crate) mod snowflake_server;
+pub(crate) mod snowflake_stub;

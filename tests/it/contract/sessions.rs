@@ -8,6 +8,7 @@
 use crate::support::records::{
     DIFFICULT_TEXT, analysis, at, bare_session, completed, failed, new_owner, renewed, session, turn,
 };
+use crate::support::snowflake_stub::SnowflakeStub;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use std::any::Any;
@@ -65,6 +66,7 @@ macro_rules! contract {
 
 contract!(in_memory);
 contract!(in_a_file);
+contract!(snowflake_stub);
 
 /// A store, and what must live as long as it does.
 struct Opened {
@@ -80,6 +82,12 @@ async fn in_a_file() -> Opened {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.db");
     Opened { store: Arc::new(SqliteSessionStore::open(&path).await.unwrap()), _keep: Some(Box::new(folder)) }
+}
+
+async fn snowflake_stub() -> Opened {
+    let store = SnowflakeStub::start().await.store();
+    store.migrate(false).await.unwrap();
+    Opened { store: Arc::new(store), _keep: None }
 }
 
 /// Nothing is stale yet at this time.
