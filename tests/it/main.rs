@@ -13,6 +13,7 @@ mod process;
 mod prompt;
 mod review;
 mod settings;
+mod snowflake;
 mod snowflake_settings;
 mod sqlite;
 mod wire;

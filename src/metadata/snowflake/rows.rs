@@ -115,13 +115,10 @@ fn read_session(operation: &'static str, row: &Row<'_>) -> Result<Session, Upstr
         id: read_session_id(operation, row)?,
         owner: Owner::new(row.text("owner")?),
         created_at: row.timestamp("created_at")?,
-        stroke_type: read_word(operation, row, "stroke_type")?,
+        stroke_type: parse_word(operation, row.text("stroke_type")?)?,
         user_notes: row.optional_text("user_notes")?.map(str::to_owned),
         title: row.optional_text("title")?.map(str::to_owned),
-        view: match row.is_null("camera_view")? {
-            true => None,
-            false => Some(read_word(operation, row, "camera_view")?),
-        },
+        view: row.optional_text("camera_view")?.map(|it| parse_word(operation, it)).transpose()?,
         frames: row.json("frames")?,
     })
 }
@@ -129,7 +126,7 @@ fn read_session(operation: &'static str, row: &Row<'_>) -> Result<Session, Upstr
 fn read_turn(operation: &'static str, row: &Row<'_>) -> Result<Turn, UpstreamError> {
     Ok(Turn {
         number: row.fixed("number")?,
-        role: read_word(operation, row, "role")?,
+        role: parse_word(operation, row.text("role")?)?,
         content: row.text("content")?.to_owned(),
         created_at: row.timestamp("created_at")?,
     })
@@ -140,13 +137,9 @@ fn read_session_id(operation: &'static str, row: &Row<'_>) -> Result<SessionId, 
     id.map_err(|_no_id| invalid(operation, "session_id", "no id"))
 }
 
-fn read_word<T: for<'a> Deserialize<'a>>(
-    operation: &'static str,
-    row: &Row<'_>,
-    column: &str,
-) -> Result<T, UpstreamError> {
-    T::deserialize(row.text(column)?.into_deserializer())
-        .map_err(|_unknown: WordError| invalid(operation, column, "no word that is known"))
+fn parse_word<T: for<'a> Deserialize<'a>>(operation: &'static str, word: &str) -> Result<T, UpstreamError> {
+    T::deserialize(word.into_deserializer())
+        .map_err(|_unknown: WordError| invalid(operation, "a column", "a word that is not known"))
 }
 
 /// Values stay out of it: they are what swimmers wrote.

@@ -138,6 +138,17 @@ impl SnowflakeStub {
         self.account.lock().unwrap().log.clone()
     }
 
+    /// The rows that a statement in the embedded database's own words gives, past the API.
+    pub(crate) fn rows(&self, text: &str) -> Vec<Vec<Option<String>>> {
+        let account = self.account.lock().unwrap();
+        let mut statement = account.db.prepare(text).unwrap();
+        let n_columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            (0..n_columns).map(|n| row.get_ref(n).map(cell)).collect::<Result<Vec<_>, _>>()
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
     /// The next statement that contains `text` meets this fault; may be called more than once.
     pub(crate) fn fail_next(&self, text: &'static str, fault: Fault) {
         self.account.lock().unwrap().faults.push_back((text, fault));
@@ -214,12 +225,13 @@ impl Account {
         };
         match verb.as_str() {
             "CREATE" => {
-                self.db.execute_batch(&text).map_err(not_compiled)?;
+                self.db.execute_batch(&text).map_err(|error| not_compiled(&error))?;
                 let cells = vec![vec![Some("successfully created.".to_owned())]];
                 Ok((result_set(&[("status".to_owned(), "text")], &cells), 0))
             }
             "INSERT" | "UPDATE" | "DELETE" => {
-                let n = self.db.execute(&text, params_from_iter(binds)).map_err(not_compiled)?;
+                let n =
+                    self.db.execute(&text, params_from_iter(binds)).map_err(|error| not_compiled(&error))?;
                 let (noun, field) = match verb.as_str() {
                     "INSERT" => ("inserted", "numRowsInserted"),
                     "UPDATE" => ("updated", "numRowsUpdated"),
@@ -232,7 +244,9 @@ impl Account {
                 answer["stats"][field] = json!(n);
                 Ok((answer, n))
             }
-            "SELECT" | "WITH" => self.select(&text, binds).map(|answer| (answer, 0)).map_err(not_compiled),
+            "SELECT" | "WITH" => {
+                self.select(&text, binds).map(|answer| (answer, 0)).map_err(|error| not_compiled(&error))
+            }
             _ => Err(("001003".into(), "42000".into(), format!("the stub knows no {verb}"))),
         }
     }
@@ -275,7 +289,7 @@ fn first_word(statement: &str) -> String {
     lines.flat_map(str::split_whitespace).next().unwrap_or_default().to_uppercase()
 }
 
-fn not_compiled(error: rusqlite::Error) -> Refusal {
+fn not_compiled(error: &rusqlite::Error) -> Refusal {
     let message = error.to_string();
     let (code, sql_state) = if message.contains("no such table") {
         ("002003", "42S02")
@@ -298,9 +312,9 @@ fn bound(binding: &Binding) -> Result<Sql, Refusal> {
     let Some(value) = &binding.value else { return Ok(Sql::Null) };
     match binding.r#type.as_str() {
         "TEXT" => Ok(Sql::Text(value.clone())),
-        "FIXED" => value.parse().map(Sql::Integer).map_err(|_| refusal(value)),
+        "FIXED" => value.parse().map(Sql::Integer).map_err(|_no_number| refusal(value)),
         "TIMESTAMP_NTZ" => {
-            let nanoseconds: u64 = value.parse().map_err(|_| refusal(value))?;
+            let nanoseconds: u64 = value.parse().map_err(|_no_number| refusal(value))?;
             Ok(Sql::Text(format!("{:010}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)))
         }
         _ => Err(refusal(value)),

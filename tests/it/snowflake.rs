@@ -1,0 +1,429 @@
+//! What records in Snowflake promise beyond the contract of every `SessionStore`: what they cost, and what
+//! is left after a statement failed, an answer was lost or a process ended.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use crate::support::records::{
+    DIFFICULT_TEXT, analysis, at, completed, failed, new_owner, renewed, session, turn,
+};
+use crate::support::snowflake_stub::{Fault, Ran, SnowflakeStub};
+use axum::http::StatusCode;
+use std::collections::BTreeSet;
+use swimcoach::metadata::snowflake::SnowflakeSessionStore;
+use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::session::{Analysis, Owner, Session};
+use swimcoach::upstream::UpstreamErrorKind;
+
+const REFUSED: Fault = Fault::Refused { code: "090001", sql_state: "XX000" };
+const TOO_MANY_WAIT: Fault = Fault::Refused { code: "000625", sql_state: "57014" };
+
+async fn opened() -> (SnowflakeStub, SnowflakeSessionStore) {
+    let stub = SnowflakeStub::start().await;
+    let store = stub.store();
+    store.migrate(false).await.unwrap();
+    (stub, store)
+}
+
+async fn created(store: &SnowflakeSessionStore) -> Session {
+    let session = session(&new_owner(), 2);
+    store.create_session(&session).await.unwrap();
+    session
+}
+
+async fn started(store: &SnowflakeSessionStore, session: &Session) -> Analysis {
+    let analysis = analysis(session);
+    assert_eq!(store.start_analysis(&analysis, at(-1)).await.unwrap(), StartedAnalysis::Started);
+    analysis
+}
+
+async fn record_of(store: &SnowflakeSessionStore, session: &Session) -> Option<SessionRecord> {
+    store.session(&session.owner, session.id).await.unwrap()
+}
+
+/// What was run since the log had `before` lines.
+fn since(stub: &SnowflakeStub, before: usize) -> Vec<Ran> {
+    stub.log().split_off(before)
+}
+
+fn count(stub: &SnowflakeStub, table: &str) -> usize {
+    stub.rows(&format!("SELECT 1 FROM {table}")).len()
+}
+
+#[tokio::test]
+async fn an_upload_and_each_read_cost_one_statement() {
+    let (stub, store) = opened().await;
+    let session = session(&new_owner(), 60);
+    let before = stub.log().len();
+
+    store.create_session(&session).await.unwrap();
+    store.session(&session.owner, session.id).await.unwrap();
+    store.list_sessions(&session.owner, None, 50).await.unwrap();
+    store.existing_sessions(&[session.id]).await.unwrap();
+    store.existing_sessions(&[]).await.unwrap();
+    store.append_turns(session.id, &[turn(0, "Why?"), turn(1, "Because.")]).await.unwrap();
+    store.append_turns(session.id, &[]).await.unwrap();
+
+    let n_changed: Vec<_> = since(&stub, before).iter().map(|it| it.n_changed).collect();
+    assert_eq!(n_changed, [1, 0, 0, 0, 2]);
+}
+
+#[tokio::test]
+async fn the_text_of_a_statement_never_depends_on_a_value() {
+    let (stub, store) = opened().await;
+    let mut texts: Vec<BTreeSet<String>> = Vec::new();
+
+    for content in [DIFFICULT_TEXT, "another"] {
+        let before = stub.log().len();
+        let session = created(&store).await;
+        let analysis = started(&store, &session).await;
+        store.record_analysis(&completed(&analysis, 5)).await.unwrap();
+        store.append_turns(session.id, &[turn(0, content)]).await.unwrap();
+        store.session(&session.owner, session.id).await.unwrap();
+        store.list_sessions(&session.owner, Some(session.id), 7).await.unwrap();
+        store.existing_sessions(&vec![session.id; content.len()]).await.unwrap();
+        store.delete_session(&session.owner, session.id).await.unwrap();
+        texts.push(since(&stub, before).into_iter().map(|it| it.text).collect());
+    }
+
+    assert_eq!(texts[0], texts[1]);
+}
+
+#[tokio::test]
+async fn a_check_wakes_no_warehouse() {
+    let (stub, store) = opened().await;
+    let before = stub.log().len();
+
+    store.check().await.unwrap();
+
+    assert_eq!(since(&stub, before).iter().map(|it| it.with_warehouse).collect::<Vec<_>>(), [false]);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_counts_once() {
+    let (stub, store) = opened().await;
+    let owner = new_owner();
+    let session = session(&owner, 3);
+    let writes = [
+        "INTO sessions",
+        "UPDATE sessions",
+        "INTO analysis_states",
+        "INTO turns",
+        "INTO deletions",
+        "DELETE FROM turns",
+        "DELETE FROM analysis_states",
+        "DELETE FROM sessions",
+    ];
+    for text in writes {
+        stub.fail_next(text, Fault::Before(StatusCode::SERVICE_UNAVAILABLE));
+        stub.fail_next(text, Fault::LostAnswer(StatusCode::GATEWAY_TIMEOUT));
+    }
+
+    store.create_session(&session).await.unwrap();
+    let analysis = started(&store, &session).await;
+    store.record_analysis(&completed(&analysis, 5)).await.unwrap();
+    store.append_turns(session.id, &[turn(0, "Why?"), turn(1, "Because.")]).await.unwrap();
+    let kept = record_of(&store, &session).await.unwrap();
+    let removed = store.delete_session(&owner, session.id).await.unwrap();
+
+    assert_eq!(kept.analyses, [completed(&analysis, 5)]);
+    assert_eq!(kept.turns.len(), 2);
+    assert_eq!(removed, 1 + 3 + 2 + 2);
+    for table in ["sessions", "analysis_states", "turns"] {
+        assert_eq!(count(&stub, table), 0, "{table}");
+    }
+    let log = stub.log();
+    let n_runs = |text| log.iter().filter(|it| it.text.contains(text) && 0 < it.n_changed).count();
+    assert_eq!(writes.map(n_runs), [1, 1, 2, 1, 1, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_lock_for_which_too_many_wait_is_tried_again() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    stub.fail_next("UPDATE sessions", TOO_MANY_WAIT);
+
+    started(&store, &session).await;
+
+    assert_eq!(count(&stub, "analysis_states"), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_was_written_twice_at_once_counts_once() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let analysis = started(&store, &session).await;
+    let complete = completed(&analysis, 5);
+    let turns = [turn(0, "Why?"), turn(1, "Because.")];
+    store.record_analysis(&complete).await.unwrap();
+    store.append_turns(session.id, &turns).await.unwrap();
+    let once = record_of(&store, &session).await;
+    for table in ["sessions", "analysis_states", "turns"] {
+        stub.rows(&format!("INSERT INTO {table} SELECT * FROM {table}"));
+    }
+    // The other one of the two sessions was written after the analysis was started.
+    stub.rows("UPDATE sessions SET started = NULL WHERE rowid = 2");
+
+    let twice = record_of(&store, &session).await;
+    let listed = store.list_sessions(&session.owner, None, 2).await.unwrap();
+    let existing = store.existing_sessions(&[session.id]).await.unwrap();
+    store.record_analysis(&renewed(&analysis, 1)).await.unwrap();
+    let removed = store.delete_session(&session.owner, session.id).await.unwrap();
+
+    assert_eq!(twice, once);
+    assert_eq!(listed, once.into_iter().collect::<Vec<_>>());
+    assert_eq!(existing, [session.id]);
+    assert_eq!(removed, 1 + 2 + 3 + 2, "session, frames, states, turns");
+    assert_eq!(count(&stub, "sessions"), 0);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_question_stays_with_its_question_when_two_were_written_at_once() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    store.append_turns(session.id, &[turn(0, "first question"), turn(1, "first answer")]).await.unwrap();
+    stub.rows("UPDATE turns SET number = number + 100");
+    store.append_turns(session.id, &[turn(0, "second question"), turn(1, "second answer")]).await.unwrap();
+    stub.rows("UPDATE turns SET number = number - 100 WHERE 100 <= number");
+    stub.rows("UPDATE turns SET created_at = '0000000000.000000000' WHERE content = 'second answer'");
+
+    let turns = record_of(&store, &session).await.unwrap().turns;
+
+    let contents: Vec<_> = turns.iter().map(|it| it.content.as_str()).collect();
+    assert_eq!(contents, ["first question", "first answer"]);
+}
+
+#[tokio::test]
+async fn an_analysis_whose_process_ended_before_its_state_was_recorded_runs_until_it_is_stale() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let abandoned = analysis(&session);
+    stub.fail_next("INTO analysis_states", REFUSED);
+    store.start_analysis(&abandoned, at(-1)).await.unwrap_err();
+
+    let seen = record_of(&store, &session).await.unwrap().analyses;
+    let next = renewed(&analysis(&session), 60_000);
+    let too_early = store.start_analysis(&next, at(0)).await.unwrap();
+    let when_stale = store.start_analysis(&next, at(1)).await.unwrap();
+
+    assert_eq!(seen, std::slice::from_ref(&abandoned));
+    assert_eq!(too_early, StartedAnalysis::AlreadyRunning(Box::new(abandoned)));
+    assert_eq!(when_stale, StartedAnalysis::Started);
+}
+
+#[tokio::test]
+async fn a_start_that_failed_half_way_can_be_repeated() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let analysis = analysis(&session);
+    stub.fail_next("INTO analysis_states", REFUSED);
+    store.start_analysis(&analysis, at(-1)).await.unwrap_err();
+
+    let again = store.start_analysis(&analysis, at(-1)).await.unwrap();
+
+    assert_eq!(again, StartedAnalysis::Started);
+    assert_eq!(count(&stub, "analysis_states"), 1);
+    let n_exchanges = stub.log().iter().filter(|it| it.text.contains("UPDATE sessions")).count();
+    assert_eq!(n_exchanges, 1);
+}
+
+#[tokio::test]
+async fn an_end_that_is_recorded_without_its_beginning_is_the_end() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let analysis = analysis(&session);
+    stub.fail_next("INTO analysis_states", REFUSED);
+    store.start_analysis(&analysis, at(-1)).await.unwrap_err();
+
+    store.record_analysis(&failed(&analysis, 0)).await.unwrap();
+
+    assert_eq!(record_of(&store, &session).await.unwrap().analyses, [failed(&analysis, 0)]);
+    started(&store, &session).await;
+}
+
+#[tokio::test]
+async fn a_session_is_hidden_from_the_moment_its_deletion_is_remembered() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let analysis = started(&store, &session).await;
+    store.append_turns(session.id, &[turn(0, "Why?")]).await.unwrap();
+    stub.fail_next("DELETE FROM analysis_states", REFUSED);
+
+    let failure = store.delete_session(&session.owner, session.id).await.unwrap_err();
+
+    assert_eq!(failure.kind, UpstreamErrorKind::Rejected);
+    assert_eq!(record_of(&store, &session).await, None);
+    assert_eq!(store.list_sessions(&session.owner, None, 10).await.unwrap(), []);
+    assert_eq!(store.existing_sessions(&[session.id]).await.unwrap(), []);
+    let start = store.start_analysis(&renewed(&analysis, 9), at(5)).await.unwrap();
+    assert_eq!(start, StartedAnalysis::NoSession);
+}
+
+#[tokio::test]
+async fn a_deletion_that_failed_half_way_can_be_repeated_and_leaves_nothing() {
+    for broken in
+        ["INTO deletions", "n_records", "FROM turns", "FROM analysis_states", "DELETE FROM sessions"]
+    {
+        let (stub, store) = opened().await;
+        let session = created(&store).await;
+        started(&store, &session).await;
+        store.append_turns(session.id, &[turn(0, "Why?")]).await.unwrap();
+        stub.fail_next(broken, REFUSED);
+        store.delete_session(&session.owner, session.id).await.unwrap_err();
+
+        let removed = store.delete_session(&session.owner, session.id).await.unwrap();
+
+        assert!(0 < removed, "{broken}");
+        for table in ["sessions", "analysis_states", "turns"] {
+            assert_eq!(count(&stub, table), 0, "{table} after {broken}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_slipped_through_beside_a_deletion_goes_with_the_next_one() {
+    let (stub, store) = opened().await;
+    let gone = created(&store).await;
+    let other = created(&store).await;
+    let kept = created(&store).await;
+    for session in [&gone, &kept] {
+        store.append_turns(session.id, &[turn(0, "Why?")]).await.unwrap();
+    }
+    stub.rows("CREATE TABLE slipped AS SELECT * FROM turns");
+    store.delete_session(&gone.owner, gone.id).await.unwrap();
+    stub.rows(&format!("INSERT INTO turns SELECT * FROM slipped WHERE session_id = '{}'", gone.id));
+
+    store.delete_session(&other.owner, other.id).await.unwrap();
+
+    let left = stub.rows("SELECT session_id FROM turns");
+    assert_eq!(left, [[Some(kept.id.to_string())]]);
+}
+
+#[tokio::test]
+async fn a_deletion_is_forgotten_by_a_later_one_when_it_is_a_day_old() {
+    let (stub, store) = opened().await;
+    let [first, second, third] = [created(&store).await, created(&store).await, created(&store).await];
+    store.delete_session(&first.owner, first.id).await.unwrap();
+    stub.rows("UPDATE deletions SET deleted_at = '1000000000.000000000'");
+
+    store.delete_session(&second.owner, second.id).await.unwrap();
+    store.delete_session(&third.owner, third.id).await.unwrap();
+
+    let remembered = stub.rows("SELECT session_id FROM deletions ORDER BY session_id");
+    assert_eq!(remembered, [[Some(second.id.to_string())], [Some(third.id.to_string())]]);
+}
+
+#[tokio::test]
+async fn a_stranger_who_deletes_an_id_removes_nothing_of_its_owner() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    store.append_turns(session.id, &[turn(0, "Why?")]).await.unwrap();
+    let stranger = Owner::new("stranger");
+    let theirs = Session { owner: stranger.clone(), ..session_of(&stranger) };
+    store.create_session(&theirs).await.unwrap();
+
+    store.delete_session(&stranger, session.id).await.unwrap();
+    store.delete_session(&stranger, theirs.id).await.unwrap();
+
+    assert_eq!(count(&stub, "turns"), 1);
+    assert!(record_of(&store, &session).await.is_some());
+}
+
+fn session_of(owner: &Owner) -> Session {
+    session(owner, 1)
+}
+
+#[tokio::test]
+async fn tables_are_made_once_and_a_dry_run_makes_none() {
+    let stub = SnowflakeStub::start().await;
+    let store = stub.store();
+
+    let planned = store.migrate(true).await.unwrap();
+    let n_tables = stub.rows("SELECT name FROM sqlite_schema").len();
+    let applied = store.migrate(false).await.unwrap();
+    let before = stub.log().len();
+    let again = store.migrate(false).await.unwrap();
+
+    assert_eq!(n_tables, 0);
+    assert_eq!(planned, applied);
+    assert_eq!(applied.iter().map(|it| it.name).collect::<Vec<_>>(), ["sessions", "views"]);
+    assert_eq!(again, []);
+    assert_eq!(since(&stub, before).len(), 1, "what is there is looked up and nothing else");
+    store.probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_that_failed_half_way_can_be_repeated() {
+    let stub = SnowflakeStub::start().await;
+    let store = stub.store();
+    stub.fail_next("v_progress", REFUSED);
+    store.migrate(false).await.unwrap_err();
+
+    let missing = store.migrate(true).await.unwrap();
+    store.migrate(false).await.unwrap();
+
+    assert_eq!(missing.iter().map(|it| it.version).collect::<Vec<_>>(), [2]);
+    assert_eq!(store.migrate(true).await.unwrap(), []);
+    assert_eq!(count(&stub, "schema_migrations"), 2);
+}
+
+#[tokio::test]
+async fn two_migrations_at_once_leave_what_one_leaves() {
+    let stub = SnowflakeStub::start().await;
+    let [one, other] = [stub.store(), stub.store()];
+
+    let (first, second) = tokio::join!(one.migrate(false), other.migrate(false));
+
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(count(&stub, "schema_migrations"), 2);
+    one.probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_of_a_later_version_are_left_alone() {
+    let (stub, store) = opened().await;
+    stub.rows("INSERT INTO schema_migrations VALUES (99, 'of tomorrow', '1790000000.000000000')");
+
+    let failure = store.migrate(false).await.unwrap_err();
+
+    assert_eq!(failure.kind, UpstreamErrorKind::Rejected);
+    assert!(failure.source.to_string().contains("99"), "{}", failure.source);
+}
+
+#[tokio::test]
+async fn views_answer_questions_about_findings_progress_use_and_tokens() {
+    let (stub, store) = opened().await;
+    let owner = new_owner();
+    for n in 0..2 {
+        let session = session(&owner, 15);
+        store.create_session(&session).await.unwrap();
+        let first = started(&store, &session).await;
+        store.record_analysis(&completed(&first, 5)).await.unwrap();
+        let second = renewed(&analysis(&session), 10);
+        store.start_analysis(&second, at(9)).await.unwrap();
+        store.record_analysis(&completed(&second, 20)).await.unwrap();
+        store.append_turns(session.id, &[turn(0, "Why?"), turn(1, "Because.")]).await.unwrap();
+        assert_eq!(stub.rows("SELECT * FROM v_sessions").len(), n + 1);
+    }
+    let deleted = created(&store).await;
+    started(&store, &deleted).await;
+    stub.fail_next("DELETE FROM sessions", REFUSED);
+    store.delete_session(&deleted.owner, deleted.id).await.unwrap_err();
+
+    let common = stub.rows("SELECT stroke, code, kind, n_sessions, n_owners FROM v_common_findings");
+    let progress = stub.rows("SELECT code, session_number, times_found FROM v_progress ORDER BY session_id");
+    let engagement = stub.rows("SELECT n_sessions, n_frames, n_analyses, n_questions FROM v_engagement");
+    let usage = stub.rows(
+        "SELECT model, status, n_analyses, requests, output_tokens, cache_read_input_tokens
+         FROM v_model_usage_by_day",
+    );
+
+    assert_eq!(in_words(&common), ["medley OTHER fault 2 1"]);
+    assert_eq!(in_words(&progress), ["OTHER 1 1", "OTHER 2 2"]);
+    assert_eq!(in_words(&engagement), ["2 30 4 2"]);
+    assert_eq!(in_words(&usage), ["mock complete 4 8 20000 36028797018963972"]);
+}
+
+fn in_words(rows: &[Vec<Option<String>>]) -> Vec<String> {
+    rows.iter().map(|row| row.iter().flatten().cloned().collect::<Vec<_>>().join(" ")).collect()
+}
