@@ -1,6 +1,8 @@
 //! `swimcoach doctor`: asks each dependency to do its part for real and says in words what is wrong with
 //! which setting.
 
+mod snowflake;
+
 use crate::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
 use crate::run::Parts;
 use crate::session::{FrameNumber, SessionId};
@@ -17,12 +19,16 @@ const PROBE: &[u8] = b"swimcoach doctor";
 pub async fn examine(settings: &Settings, parts: &Parts, out: &mut (impl Write + Send)) -> io::Result<bool> {
     let mut all_well = true;
     writeln!(out, "storage: {}", storage_in_words(settings))?;
-    all_well &=
-        report(out, "put, get, list and delete of a probe object", probe_storage(&*parts.storage).await)?;
+    all_well &= report(
+        settings,
+        out,
+        "put, get, list and delete of a probe object",
+        probe_storage(&*parts.storage).await,
+    )?;
     writeln!(out, "records: {}", records_in_words(settings))?;
-    all_well &= report(out, "a record written and removed", parts.sessions.probe().await)?;
+    all_well &= report(settings, out, "a record written and removed", parts.sessions.probe().await)?;
     writeln!(out, "model: {}", model_in_words(settings))?;
-    all_well &= report(out, "the model looked up", parts.vision.check().await)?;
+    all_well &= report(settings, out, "the model looked up", parts.vision.check().await)?;
     Ok(all_well)
 }
 
@@ -48,7 +54,12 @@ async fn probe_storage(storage: &dyn StorageClient) -> Result<(), UpstreamError>
     Ok(())
 }
 
-fn report(out: &mut impl Write, what: &str, result: Result<(), UpstreamError>) -> io::Result<bool> {
+fn report(
+    settings: &Settings,
+    out: &mut impl Write,
+    what: &str,
+    result: Result<(), UpstreamError>,
+) -> io::Result<bool> {
     match result {
         Ok(()) => {
             writeln!(out, "  ok: {what}")?;
@@ -56,7 +67,7 @@ fn report(out: &mut impl Write, what: &str, result: Result<(), UpstreamError>) -
         }
         Err(error) => {
             writeln!(out, "  FAILED: {}", telemetry::chain(&error))?;
-            writeln!(out, "  {}", advice(error.service, error.kind))?;
+            writeln!(out, "  {}", advice(settings, &error))?;
             Ok(false)
         }
     }
@@ -85,7 +96,14 @@ fn model_in_words(settings: &Settings) -> String {
 }
 
 /// Which setting to mend.
-fn advice(service: Service, kind: UpstreamErrorKind) -> &'static str {
+pub fn advice(settings: &Settings, error: &UpstreamError) -> String {
+    match (error.service, &settings.records) {
+        (Service::Records, RecordSettings::Snowflake(it)) => snowflake::advice(it, error),
+        _ => advice_by_kind(error.service, error.kind).to_owned(),
+    }
+}
+
+fn advice_by_kind(service: Service, kind: UpstreamErrorKind) -> &'static str {
     use UpstreamErrorKind as K;
     match (service, kind) {
         (Service::Storage, K::Unauthorized) => {

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use swimcoach::config::{RecordSettings, Settings};
+use swimcoach::metadata::snowflake::SnowflakeSessionStore;
 use swimcoach::run::{self, Parts};
 use swimcoach::{doctor, telemetry};
 use tokio::net::TcpListener;
@@ -31,6 +32,12 @@ enum Command {
     },
     /// Runs the service with the settings of the environment and of .env
     Serve,
+    /// Makes the tables and views of the records in Snowflake that are missing; may be repeated
+    Migrate {
+        /// Only names what would be applied
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Checks storage, records and the model for real and says which setting is wrong
     Doctor,
     /// Removes frames of uploads that failed and could not be undone
@@ -72,6 +79,7 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
             let listener = run::listen(&settings).await?;
             serve(settings, listener).await.map(|()| true)
         }
+        Command::Migrate { dry_run } => migrate(environment()?, dry_run).await.map(|()| true),
         Command::Doctor => {
             let settings = environment()?;
             let parts = Parts::build(&settings, (settings.server.host, settings.server.port).into()).await?;
@@ -141,6 +149,32 @@ async fn sweep(
         writeln!(out, "{verb} the frames of {session}")?;
     }
     writeln!(out, "{verb} the frames of {count} failed uploads")?;
+    Ok(())
+}
+
+async fn migrate(settings: Settings, dry_run: bool) -> Result<(), Box<dyn Error>> {
+    telemetry::start(&settings.log);
+    let mut out = io::stdout();
+    let RecordSettings::Snowflake(snowflake) = &settings.records else {
+        writeln!(out, "nothing to do: an embedded database brings its tables up to date when it is opened")?;
+        return Ok(());
+    };
+    let store = SnowflakeSessionStore::connect(snowflake)?;
+    let migrations = store.migrate(dry_run).await.map_err(|error| {
+        let advice = doctor::advice(&settings, &error);
+        format!("{}\n{advice}", telemetry::chain(&error))
+    })?;
+    let verb = if dry_run { "would apply" } else { "applied" };
+    for migration in &migrations {
+        writeln!(out, "{verb} {:04} {}", migration.version, migration.name)?;
+    }
+    if migrations.is_empty() {
+        writeln!(
+            out,
+            "nothing to do: the tables of {}.{} are up to date",
+            snowflake.database, snowflake.schema
+        )?;
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::coach::Coach;
 use crate::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
 use crate::http::{self, AppState, Readiness, UploadGate};
 use crate::metadata::SessionStore;
+use crate::metadata::snowflake::SnowflakeSessionStore;
 use crate::metadata::sqlite::SqliteSessionStore;
 use crate::storage::StorageClient;
 use crate::storage::mock::MockStorageClient;
@@ -57,9 +58,6 @@ pub enum RunError {
     /// A part could not be built.
     #[error(transparent)]
     Part(#[from] UpstreamError),
-    /// The settings ask for what this version does not do.
-    #[error("this version does not keep records in Snowflake; set DATABASE_URL instead of SNOWFLAKE_ACCOUNT")]
-    Snowflake,
     /// No URL can be made of the address.
     #[error("PUBLIC_URL is needed: no URL can be made of {0}")]
     PublicUrl(SocketAddr),
@@ -82,7 +80,7 @@ impl Parts {
         let sessions: Arc<dyn SessionStore> = match &settings.records {
             RecordSettings::InMemory => Arc::new(SqliteSessionStore::in_memory()?),
             RecordSettings::File(path) => Arc::new(SqliteSessionStore::open(path).await?),
-            RecordSettings::Snowflake(_) => return Err(RunError::Snowflake),
+            RecordSettings::Snowflake(snowflake) => Arc::new(SnowflakeSessionStore::connect(snowflake)?),
         };
         let vision: Arc<dyn VisionClient> = match &settings.model {
             ModelSettings::Mock => Arc::new(MockVision::new()),

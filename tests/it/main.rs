@@ -4,7 +4,6 @@
 
 mod api;
 mod catalog;
-mod config;
 mod connections;
 mod contract;
 mod docs;

@@ -67,6 +67,8 @@ macro_rules! contract {
 contract!(in_memory);
 contract!(in_a_file);
 contract!(snowflake_stub);
+#[cfg(feature = "live")]
+contract!(records_of_the_environment);
 
 /// A store, and what must live as long as it does.
 struct Opened {
@@ -88,6 +90,22 @@ async fn snowflake_stub() -> Opened {
     let store = SnowflakeStub::start().await.store();
     store.migrate(false).await.unwrap();
     Opened { store: Arc::new(store), _keep: None }
+}
+
+/// Whatever `SNOWFLAKE_…` or `DATABASE_URL` in the environment point at, as the service itself reads them.
+#[cfg(feature = "live")]
+async fn records_of_the_environment() -> Opened {
+    let settings = swimcoach::config::Settings::load(&|name| match name {
+        "R2_MOCK_MODE" | "ANTHROPIC_MOCK_MODE" => Some("true".to_owned()),
+        _ => std::env::var(name).ok(),
+    });
+    let settings = settings.unwrap();
+    if let swimcoach::config::RecordSettings::Snowflake(snowflake) = &settings.records {
+        let store = swimcoach::metadata::snowflake::SnowflakeSessionStore::connect(snowflake).unwrap();
+        store.migrate(false).await.unwrap();
+    }
+    let parts = swimcoach::run::Parts::build(&settings, ([127, 0, 0, 1], 0).into()).await.unwrap();
+    Opened { store: parts.sessions, _keep: None }
 }
 
 /// Nothing is stale yet at this time.

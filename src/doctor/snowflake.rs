@@ -1,0 +1,107 @@
+//! What is wrong with which setting when Snowflake refuses: told by its codes, since one kind of failure has
+//! several causes.
+
+use crate::metadata::snowflake::key_pair::Credentials;
+use crate::metadata::snowflake::sql_api::{SqlApiError, SqlApiSettings};
+use crate::upstream::{UpstreamError, UpstreamErrorKind};
+
+/// Which setting to mend.
+pub(super) fn advice(settings: &SqlApiSettings, error: &UpstreamError) -> String {
+    let Some(refusal) = SqlApiError::behind(error) else { return without_refusal(settings, error.kind) };
+    match (refusal.status, refusal.code.as_deref().unwrap_or_default()) {
+        (_, "390144") => format!(
+            "one of three is wrong: SNOWFLAKE_ACCOUNT (the organization and account of {}), SNOWFLAKE_USER (the \
+             user's login name), or the private key, whose public half is the user's RSA_PUBLIC_KEY. {}",
+            settings.base_url,
+            who_knows(refusal),
+        ),
+        (_, "394302") => "this machine's clock is wrong: the token that it signs is too old".to_owned(),
+        (_, "390432") => {
+            "a programmatic access token needs a network policy on its user; see docs/snowflake.md".to_owned()
+        }
+        (_, "390420" | "390422") => {
+            "the network policy of the account or the user does not let in this machine's address".to_owned()
+        }
+        (_, "390317" | "390186" | "390189") => {
+            "SNOWFLAKE_ROLE is not granted to the user, or the token is for another role".to_owned()
+        }
+        (401 | 403, _) => {
+            format!("{} is wrong, expired or revoked. {}", token(&settings.credentials), who_knows(refusal))
+        }
+        (404, _) => "SNOWFLAKE_ACCOUNT or SNOWFLAKE_BASE_URL is no account of Snowflake".to_owned(),
+        (_, "000606") => format!(
+            "SNOWFLAKE_WAREHOUSE names no warehouse that the role may use: is there a {}? Case counts, and the role \
+             needs USAGE on it",
+            settings.warehouse,
+        ),
+        (_, "002043" | "090105") => no_schema(settings),
+        (_, "002003") if is_about_schema(refusal) => no_schema(settings),
+        (_, "002003") => format!(
+            "there are no tables in {}.{}, or the role may not see them: run `swimcoach migrate`, or grant the role \
+             SELECT, INSERT, UPDATE and DELETE on them",
+            settings.database, settings.schema,
+        ),
+        (_, "003001") => {
+            "SNOWFLAKE_ROLE lacks a privilege that is named above; docs/snowflake.md lists what it needs"
+                .to_owned()
+        }
+        (_, "090073") => "the resource monitor of SNOWFLAKE_WAREHOUSE has used up its credits".to_owned(),
+        (_, "000625") => "too many statements wait for one table; try again later".to_owned(),
+        _ => without_refusal(settings, error.kind),
+    }
+}
+
+/// The answer has a refusal without a code of its own, or there was no answer.
+fn without_refusal(settings: &SqlApiSettings, kind: UpstreamErrorKind) -> String {
+    match kind {
+        UpstreamErrorKind::Unavailable | UpstreamErrorKind::Timeout => format!(
+            "{} cannot be reached from here, or is down; it comes from SNOWFLAKE_ACCOUNT or SNOWFLAKE_BASE_URL",
+            settings.base_url,
+        ),
+        UpstreamErrorKind::RateLimited { .. } => {
+            "it answers, but asks to slow down; try again later".to_owned()
+        }
+        UpstreamErrorKind::Unauthorized => {
+            format!("{} cannot be read or is not accepted", token(&settings.credentials))
+        }
+        UpstreamErrorKind::NotFound
+        | UpstreamErrorKind::Exhausted
+        | UpstreamErrorKind::TooLarge
+        | UpstreamErrorKind::Rejected
+        | UpstreamErrorKind::InvalidResponse => {
+            "what answers at SNOWFLAKE_ACCOUNT or SNOWFLAKE_BASE_URL does not behave as Snowflake's SQL API does"
+                .to_owned()
+        }
+    }
+}
+
+fn token(credentials: &Credentials) -> &'static str {
+    match credentials {
+        Credentials::KeyPair { .. } => "the private key of SNOWFLAKE_PRIVATE_KEY_PATH or _BASE64",
+        Credentials::AccessToken(_) => "SNOWFLAKE_TOKEN",
+        Credentials::OAuth(_) => "SNOWFLAKE_OAUTH_TOKEN or SNOWFLAKE_OAUTH_TOKEN_PATH",
+    }
+}
+
+/// Whoever is refused is not told why; an administrator is.
+fn who_knows(refusal: &SqlApiError) -> String {
+    match refusal.login_failure_id() {
+        Some(id) => {
+            format!("An administrator sees which: SELECT SYSTEM$GET_LOGIN_FAILURE_DETAILS('{id}')")
+        }
+        None => "An administrator sees why in SNOWFLAKE.ACCOUNT_USAGE.LOGIN_HISTORY".to_owned(),
+    }
+}
+
+fn no_schema(settings: &SqlApiSettings) -> String {
+    format!(
+        "SNOWFLAKE_DATABASE or SNOWFLAKE_SCHEMA names nothing that the role may use: is there a {}.{}? Case counts, \
+         and the role needs USAGE on both",
+        settings.database, settings.schema,
+    )
+}
+
+/// One code stands for every sort of object; the message names it first.
+fn is_about_schema(refusal: &SqlApiError) -> bool {
+    ["Database '", "Schema '"].iter().any(|it| refusal.message.contains(it))
+}
