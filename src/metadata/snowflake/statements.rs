@@ -17,29 +17,32 @@ const PAST_EVERY_ID: &str = "g";
 const MILLISECONDS: u16 = 3;
 
 /// The records of the sessions that are `$chosen`, at most as many as the last value says, as rows of three
-/// kinds: a session, the latest state of an analysis, a turn. A key that was written twice counts once.
+/// kinds: a session, the latest state of an analysis, a turn. A key that was written twice counts once. Ids
+/// are chosen first and from two columns only, since everything else of a table lies in other columns.
 macro_rules! select_records {
     ($chosen:literal) => {
         concat!(
             "WITH page AS (
-                SELECT * FROM (
-                    SELECT s.*, ROW_NUMBER() OVER (
-                        PARTITION BY s.session_id
-                        ORDER BY CASE WHEN s.started IS NULL THEN 1 ELSE 0 END, s.created_at
-                    ) AS place
-                    FROM sessions AS s
-                    WHERE ",
+                SELECT DISTINCT s.owner, s.session_id
+                FROM sessions AS s
+                WHERE ",
             $chosen,
             " AND NOT EXISTS (
-                        SELECT 1 FROM deletions AS d WHERE d.owner = s.owner AND d.session_id = s.session_id
-                    )
-                ) AS numbered
-                WHERE place = 1 ORDER BY session_id DESC LIMIT ?
+                    SELECT 1 FROM deletions AS d WHERE d.owner = s.owner AND d.session_id = s.session_id
+                )
+                ORDER BY s.session_id DESC LIMIT ?
             )
             SELECT
                 'session' AS kind, session_id, owner, created_at, stroke_type, user_notes, title, camera_view,
                 TO_JSON(frames) AS frames, started AS state, NULL AS number, NULL AS role, NULL AS content
-            FROM page
+            FROM (
+                SELECT s.*, ROW_NUMBER() OVER (
+                    PARTITION BY s.session_id
+                    ORDER BY CASE WHEN s.started IS NULL THEN 1 ELSE 0 END, s.created_at
+                ) AS place
+                FROM sessions AS s JOIN page ON page.owner = s.owner AND page.session_id = s.session_id
+            ) AS sessions_written
+            WHERE place = 1
             UNION ALL
             SELECT 'state', session_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, state, NULL, NULL, NULL
             FROM (
@@ -48,7 +51,7 @@ macro_rules! select_records {
                     ORDER BY a.updated_at DESC, CASE WHEN a.status = 'processing' THEN 1 ELSE 0 END
                 ) AS place
                 FROM analysis_states AS a JOIN page ON page.session_id = a.session_id
-            ) AS states
+            ) AS states_written
             WHERE place = 1
             UNION ALL
             SELECT
@@ -58,7 +61,7 @@ macro_rules! select_records {
                     PARTITION BY t.session_id, t.number ORDER BY t.write_id
                 ) AS place
                 FROM turns AS t JOIN page ON page.session_id = t.session_id
-            ) AS written
+            ) AS turns_written
             WHERE place = 1"
         )
     };
