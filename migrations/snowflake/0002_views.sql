@@ -1,7 +1,7 @@
 -- Views for people who ask questions in SQL. A session counts once, and never when it is being deleted. Of each session
 -- only the newest complete analysis counts for what was found.
 
-CREATE OR REPLACE VIEW v_sessions COPY GRANTS
+CREATE OR REPLACE VIEW v_sessions
 COMMENT = 'A row for each session'
 AS
 SELECT session_id, owner, created_at, stroke_type, camera_view, title, n_frames
@@ -14,7 +14,7 @@ FROM (
 ) AS numbered
 WHERE place = 1;
 
-CREATE OR REPLACE VIEW v_analyses COPY GRANTS
+CREATE OR REPLACE VIEW v_analyses
 COMMENT = 'A row for each analysis in its latest state, whose parts are read as state:result.summary and so on'
 AS
 SELECT
@@ -30,7 +30,7 @@ JOIN (
 ) AS a ON a.session_id = s.session_id
 WHERE a.place = 1;
 
-CREATE OR REPLACE VIEW v_findings COPY GRANTS
+CREATE OR REPLACE VIEW v_findings
 COMMENT = 'A row for each finding of the newest complete analysis of each session'
 AS
 SELECT
@@ -50,7 +50,7 @@ FROM (
 ) AS a, TABLE(FLATTEN(INPUT => GET_PATH(a.state, 'result.findings'))) AS f
 WHERE a.place = 1;
 
-CREATE OR REPLACE VIEW v_common_findings COPY GRANTS
+CREATE OR REPLACE VIEW v_common_findings
 COMMENT = 'What is found how often, by the stroke that was seen and the code of the finding'
 AS
 SELECT
@@ -62,7 +62,7 @@ SELECT
 FROM v_findings
 GROUP BY stroke, code, kind;
 
-CREATE OR REPLACE VIEW v_progress COPY GRANTS
+CREATE OR REPLACE VIEW v_progress
 COMMENT = 'A row for each session in which a code was found: in the how many-th session of the owner and stroke, and the how many-th time'
 AS
 SELECT
@@ -86,7 +86,7 @@ JOIN (
 ) AS n ON n.session_id = f.session_id
 WHERE f.place = 1;
 
-CREATE OR REPLACE VIEW v_engagement COPY GRANTS
+CREATE OR REPLACE VIEW v_engagement
 COMMENT = 'A row for each owner: how much was uploaded, analyzed and asked, and when last'
 AS
 SELECT
@@ -111,7 +111,7 @@ FROM (
 ) AS events
 GROUP BY owner;
 
-CREATE OR REPLACE VIEW v_model_usage_by_day COPY GRANTS
+CREATE OR REPLACE VIEW v_model_usage_by_day
 COMMENT = 'What analyses asked of the model, by the UTC day on which they ended or were last seen, failed ones included'
 AS
 SELECT

@@ -177,6 +177,21 @@ async fn a_key_that_was_written_twice_at_once_counts_once() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_session_that_was_written_late_lets_no_second_analysis_start() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let first = analysis(&session);
+    stub.fail_next("INTO analysis_states", REFUSED);
+    store.start_analysis(&first, at(-1)).await.unwrap_err();
+    stub.rows("INSERT INTO sessions SELECT * FROM sessions");
+    stub.rows("UPDATE sessions SET started = NULL WHERE rowid = 2");
+
+    let outcome = store.start_analysis(&analysis(&session), at(-1)).await.unwrap();
+
+    assert_eq!(outcome, StartedAnalysis::AlreadyRunning(Box::new(first)));
+}
+
+#[tokio::test]
 async fn an_answer_to_a_question_stays_with_its_question_when_two_were_written_at_once() {
     let (stub, store) = opened().await;
     let session = created(&store).await;
@@ -246,11 +261,14 @@ async fn a_session_is_hidden_from_the_moment_its_deletion_is_remembered() {
     let session = created(&store).await;
     let analysis = started(&store, &session).await;
     store.append_turns(session.id, &[turn(0, "Why?")]).await.unwrap();
-    stub.fail_next("DELETE FROM analysis_states", REFUSED);
+    for text in ["DELETE FROM turns", "DELETE FROM analysis_states", "DELETE FROM sessions"] {
+        stub.fail_next(text, REFUSED);
+    }
 
     let failure = store.delete_session(&session.owner, session.id).await.unwrap_err();
 
     assert_eq!(failure.kind, UpstreamErrorKind::Rejected);
+    assert_eq!(count(&stub, "sessions"), 1, "it is still there");
     assert_eq!(record_of(&store, &session).await, None);
     assert_eq!(store.list_sessions(&session.owner, None, 10).await.unwrap(), []);
     assert_eq!(store.existing_sessions(&[session.id]).await.unwrap(), []);

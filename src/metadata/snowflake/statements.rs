@@ -94,10 +94,10 @@ pub(super) fn select_existing(ids: &[SessionId]) -> serde_json::Result<Statement
     let statement = Statement::new(
         "SELECT DISTINCT s.session_id
          FROM sessions AS s
-         JOIN TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS asked ON s.session_id = CAST(asked.value AS VARCHAR)
-         WHERE NOT EXISTS (
-             SELECT 1 FROM deletions AS d WHERE d.owner = s.owner AND d.session_id = s.session_id
-         )",
+         WHERE s.session_id IN (SELECT CAST(value AS VARCHAR) FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))))
+             AND NOT EXISTS (
+                 SELECT 1 FROM deletions AS d WHERE d.owner = s.owner AND d.session_id = s.session_id
+             )",
     );
     Ok(statement.bind(serde_json::to_string(ids)?))
 }

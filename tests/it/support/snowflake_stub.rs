@@ -346,7 +346,6 @@ fn translate(statement: &str) -> Result<String, Refusal> {
     let mut text = without_comments(statement)
         .replace("CREATE TRANSIENT TABLE", "CREATE TABLE")
         .replace("DATA_RETENTION_TIME_IN_DAYS = 0", "")
-        .replace(" COPY GRANTS", "")
         // The last word gives a column the affinity of text, so that nothing in it is taken for a number.
         .replace(" TIMESTAMP_NTZ(3)", " TIMESTAMP_TEXT")
         .replace(" VARIANT", " VARIANT_TEXT");
