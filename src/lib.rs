@@ -7,6 +7,7 @@
 pub mod session;
 pub mod analysis;
 pub mod upstream;
+pub mod metrics;
 pub mod jpeg;
 pub mod capture;
 pub mod catalog;
