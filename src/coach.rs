@@ -15,7 +15,7 @@ use crate::capture::UndecodableFrame;
 use crate::catalog::Catalog;
 use crate::config::{JobLimits, UploadLimits};
 use crate::jobs::Jobs;
-use crate::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use crate::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::session::{Analysis, AnalysisId, AnalysisStatus, Failure, Owner, SessionId, Stroke};
 use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
@@ -88,6 +88,17 @@ pub struct Orphans {
     pub sessions: Vec<SessionId>,
     /// How many sessions in storage the records do know. None at all is a sign of the wrong records.
     pub known: usize,
+}
+
+/// Whether each dependency can do its part.
+#[derive(Debug)]
+pub struct Checks {
+    /// Where frames are kept.
+    pub storage: Result<(), UpstreamError>,
+    /// Where records are kept.
+    pub records: Result<StoreHealth, UpstreamError>,
+    /// What looks at frames.
+    pub model: Result<(), UpstreamError>,
 }
 
 impl Coach {
@@ -232,13 +243,13 @@ impl Coach {
     }
 
     /// Asks storage, records and the model whether they can do their part; each has `patience` to answer.
-    pub async fn check(&self, patience: Duration) -> [(&'static str, Result<(), UpstreamError>); 3] {
+    pub async fn check(&self, patience: Duration) -> Checks {
         let (storage, records, model) = tokio::join!(
             within(patience, Service::Storage, self.storage.check()),
             within(patience, Service::Records, self.sessions.check()),
             within(patience, Service::Model, self.vision.check()),
         );
-        [("storage", storage), ("records", records), ("model", model)]
+        Checks { storage, records, model }
     }
 
     /// Shows analyses whose process went away as what they are.
@@ -269,11 +280,11 @@ fn interrupted() -> Failure {
     }
 }
 
-async fn within(
+async fn within<T>(
     patience: Duration,
     service: Service,
-    check: impl Future<Output = Result<(), UpstreamError>>,
-) -> Result<(), UpstreamError> {
+    check: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
     tokio::time::timeout(patience, check).await.unwrap_or_else(|silent| {
         Err(UpstreamError::new(service, "check", UpstreamErrorKind::Timeout, silent))
     })

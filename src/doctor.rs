@@ -4,6 +4,7 @@
 mod snowflake;
 
 use crate::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
+use crate::metadata::StoreHealth;
 use crate::run::Parts;
 use crate::session::{FrameNumber, SessionId};
 use crate::storage::{FrameMetadata, FramePath, StorageClient};
@@ -27,6 +28,9 @@ pub async fn examine(settings: &Settings, parts: &Parts, out: &mut (impl Write +
     )?;
     writeln!(out, "records: {}", records_in_words(settings))?;
     all_well &= report(settings, out, "a record written and removed", parts.sessions.probe().await)?;
+    if let Ok(StoreHealth::Degraded(backlog)) = parts.sessions.check().await {
+        writeln!(out, "  WAITING: {backlog}; `swimcoach journal list` shows of which sessions")?;
+    }
     writeln!(out, "model: {}", model_in_words(settings))?;
     all_well &= report(settings, out, "the model looked up", parts.vision.check().await)?;
     Ok(all_well)

@@ -11,7 +11,7 @@ use crate::session::{Analysis, Owner, Session, SessionId, Turn};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 /// Keeps the records of sessions.
 ///
@@ -62,11 +62,40 @@ pub trait SessionStore: Debug + Send + Sync {
     /// the owner has none of this id.
     async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError>;
 
-    /// Whether records can be kept now, by one cheap statement.
-    async fn check(&self) -> Result<(), UpstreamError>;
+    /// How well records can be kept now, by one cheap statement.
+    async fn check(&self) -> Result<StoreHealth, UpstreamError>;
 
     /// Whether records can be written: writes one and removes it again. For `doctor`.
     async fn probe(&self) -> Result<(), UpstreamError>;
+}
+
+/// How well records can be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// Everything that was acknowledged is in the store.
+    Well,
+    /// What is written is safe, but some of it waits on this machine: the store is down, or was until a
+    /// moment ago, or refused a write.
+    Degraded(Backlog),
+}
+
+/// Acknowledged writes that are not in the store yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// All of them.
+    pub waiting: u64,
+    /// Those among them that the store refused for good, so that somebody must look.
+    pub set_aside: u64,
+}
+
+impl fmt::Display for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} acknowledged writes wait for the store of records", self.waiting)?;
+        match self.set_aside {
+            0 => Ok(()),
+            refused => write!(f, ", which refused {refused} of them for good"),
+        }
+    }
 }
 
 /// A session with everything known about it.

@@ -153,7 +153,8 @@ where
     }
 }
 
-fn delay_before_try(policy: &RetryPolicy, tried: u32, kind: UpstreamErrorKind) -> Duration {
+/// How long to wait before the next try, after `tried` tries of which the last failed with `kind`.
+pub(crate) fn delay_before_try(policy: &RetryPolicy, tried: u32, kind: UpstreamErrorKind) -> Duration {
     let doubled = policy.base_delay.saturating_mul(2_u32.saturating_pow(tried.saturating_sub(1)));
     let jittered = doubled.min(policy.max_delay).mul_f64(rand::random_range(0.75..=1.0));
     match kind {

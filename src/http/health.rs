@@ -1,7 +1,9 @@
 //! Whether the service lives, and whether it should be sent requests.
 
 use super::AppState;
-use crate::coach::Coach;
+use crate::coach::{Checks, Coach};
+use crate::metadata::StoreHealth;
+use crate::upstream::UpstreamError;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,6 +20,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const FRESH: Duration = Duration::from_secs(5);
 /// How long the dependencies may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The status of a check that found nothing wrong.
+const OK: &str = "ok";
+/// The status of a check of what cannot do its part.
+const FAILED: &str = "failed";
 
 /// Whether the service should be sent requests: what its dependencies last said, and whether it is stopping.
 #[derive(Debug, Default)]
@@ -68,7 +75,8 @@ pub(super) struct HealthDetails {
 /// Whether the service should be sent requests.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReadinessReply {
-    /// `ready`; `degraded` when only analyses cannot be made; `unavailable`; `stopping`.
+    /// `ready`; `degraded` when analyses cannot be made, or what is recorded waits on this machine;
+    /// `unavailable`; `stopping`.
     status: &'static str,
     version: &'static str,
     checks: Vec<Check>,
@@ -79,9 +87,9 @@ pub(super) struct ReadinessReply {
 pub(super) struct Check {
     /// `storage`, `records` or `model`.
     name: &'static str,
-    /// `ok` or `failed`.
+    /// `ok`, `degraded` or `failed`.
     status: &'static str,
-    /// In which way it failed.
+    /// In which way it is not `ok`.
     error: Option<String>,
 }
 
@@ -94,7 +102,7 @@ pub(super) async fn live(State(app): State<AppState>) -> Json<Health> {
 }
 
 /// Asks every dependency. Without storage or records nothing works, so the answer is 503; without the
-/// model uploads still do.
+/// model uploads still do, and what waits for the store of records is safe.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -103,24 +111,35 @@ pub(super) async fn live(State(app): State<AppState>) -> Json<Health> {
 )]
 pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, Json<ReadinessReply>) {
     let checks = app.readiness.checks(&app.coach).await;
-    let failed = |name: &str| checks.iter().any(|it| it.name == name && it.error.is_some());
+    let failed = |name: &str| checks.iter().any(|it| it.name == name && it.status == FAILED);
     let (code, status) = match () {
         () if app.readiness.stopping.load(Ordering::Relaxed) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         () if failed("storage") || failed("records") => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        () if failed("model") => (StatusCode::OK, "degraded"),
+        () if checks.iter().any(|it| it.status != OK) => (StatusCode::OK, "degraded"),
         () => (StatusCode::OK, "ready"),
     };
     (code, Json(ReadinessReply { status, version: VERSION, checks }))
 }
 
 async fn ask(coach: &Coach) -> Vec<Check> {
-    let answers = coach.check(PATIENCE).await;
-    let checks = answers.into_iter().map(|(name, answer)| match answer {
-        Ok(()) => Check { name, status: "ok", error: None },
+    let Checks { storage, records, model } = coach.check(PATIENCE).await;
+    let records = match records {
+        Ok(StoreHealth::Degraded(backlog)) => {
+            tracing::warn!(waiting = backlog.waiting, set_aside = backlog.set_aside, "{backlog}");
+            Check { name: "records", status: "degraded", error: Some(backlog.to_string()) }
+        }
+        Ok(StoreHealth::Well) => check("records", Ok(())),
+        Err(error) => check("records", Err(error)),
+    };
+    vec![check("storage", storage), records, check("model", model)]
+}
+
+fn check(name: &'static str, answer: Result<(), UpstreamError>) -> Check {
+    match answer {
+        Ok(()) => Check { name, status: OK, error: None },
         Err(error) => {
             tracing::warn!(%error, cause = %error.source, "{name} is not ready");
-            Check { name, status: "failed", error: Some(error.kind.to_string()) }
+            Check { name, status: FAILED, error: Some(error.kind.to_string()) }
         }
-    });
-    checks.collect()
+    }
 }

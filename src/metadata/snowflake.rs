@@ -42,7 +42,7 @@ pub use self::migrations::Migration;
 
 use self::rows::KeptRecord;
 use self::sql_api::{ResultSet, SqlApi, SqlApiSettings, Statement};
-use super::{SessionRecord, SessionStore, StartedAnalysis};
+use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::session::{Analysis, Owner, Session, SessionId, Stroke, Turn};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use async_trait::async_trait;
@@ -193,8 +193,9 @@ impl SessionStore for SnowflakeSessionStore {
         Ok(removed)
     }
 
-    async fn check(&self) -> Result<(), UpstreamError> {
-        self.run("check", Ok(statements::select_constant().within(CHECK_TIMEOUT))).await.map(drop)
+    async fn check(&self) -> Result<StoreHealth, UpstreamError> {
+        self.run("check", Ok(statements::select_constant().within(CHECK_TIMEOUT))).await?;
+        Ok(StoreHealth::Well)
     }
 
     async fn probe(&self) -> Result<(), UpstreamError> {

@@ -3,11 +3,11 @@
 //! Any number of processes may work on one file. An acknowledged write is on the disk, so neither the end of
 //! the process nor of the machine undoes it; what is deleted is overwritten and not only unlinked.
 
-mod columns;
-mod connection;
+pub(super) mod columns;
+pub(super) mod connection;
 mod statements;
 
-use super::{SessionRecord, SessionStore, StartedAnalysis};
+use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::session::{Analysis, Owner, Session, SessionId, Stroke, Turn};
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
 use async_trait::async_trait;
@@ -56,7 +56,7 @@ impl SqliteSessionStore {
         let path = connection::absolute(path)?;
         let connection = retry(&OPEN_POLICY, || {
             let path = path.clone();
-            blocking("open", move || connection::open_file(&path))
+            blocking("open", move || connection::open_file(&path, &connection::RECORDS))
         })
         .await?;
         Ok(Self::new(connection))
@@ -188,8 +188,9 @@ impl SessionStore for SqliteSessionStore {
         .await
     }
 
-    async fn check(&self) -> Result<(), UpstreamError> {
-        self.read("check", statements::select_anything).await
+    async fn check(&self) -> Result<StoreHealth, UpstreamError> {
+        self.read("check", statements::select_anything).await?;
+        Ok(StoreHealth::Well)
     }
 
     async fn probe(&self) -> Result<(), UpstreamError> {
@@ -215,7 +216,7 @@ impl SessionStore for SqliteSessionStore {
 }
 
 /// Runs `work` in a transaction that is undone unless it succeeds.
-fn in_write<T>(
+pub(super) fn in_write<T>(
     connection: &mut Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
@@ -236,14 +237,14 @@ fn delete(db: &Connection, owner: &Owner, id: SessionId) -> rusqlite::Result<u64
 ///
 /// While another process reads an older state the log cannot be emptied; the next deletion or the log's
 /// own turn-over does it then. The deletion stands in any case.
-fn forget_log(db: &Connection) {
+pub(super) fn forget_log(db: &Connection) {
     if let Err(error) = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-        tracing::warn!(%error, "could not empty the log of the records' file after a deletion");
+        tracing::warn!(%error, "could not empty the log of a database after a deletion");
     }
 }
 
 /// Runs `work` on a thread that may block, and waits for it no longer than a call may take.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     operation: &'static str,
     work: impl FnOnce() -> Result<T, UpstreamError> + Send + 'static,
 ) -> Result<T, UpstreamError> {
@@ -257,11 +258,11 @@ async fn blocking<T: Send + 'static>(
     Err(UpstreamError::new(Service::Records, operation, kind, source))
 }
 
-fn failure(operation: &'static str, error: rusqlite::Error) -> UpstreamError {
+pub(super) fn failure(operation: &'static str, error: rusqlite::Error) -> UpstreamError {
     UpstreamError::new(Service::Records, operation, kind_of(&error), error)
 }
 
-fn kind_of(error: &rusqlite::Error) -> UpstreamErrorKind {
+pub(super) fn kind_of(error: &rusqlite::Error) -> UpstreamErrorKind {
     if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) {
         return UpstreamErrorKind::Rejected;
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// A value whose name on the wire is one string, kept as that string: an id, a stroke, a status.
 #[derive(Debug)]
-pub(super) struct Word<T>(pub(super) T);
+pub(in crate::metadata) struct Word<T>(pub(in crate::metadata) T);
 
 impl<T: Serialize> ToSql for Word<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -35,7 +35,7 @@ impl<T: for<'a> Deserialize<'a>> FromSql for Word<T> {
 
 /// A value kept as JSON text.
 #[derive(Debug)]
-pub(super) struct Json<T>(pub(super) T);
+pub(in crate::metadata) struct Json<T>(pub(in crate::metadata) T);
 
 impl<T: Serialize> ToSql for Json<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -53,7 +53,7 @@ impl<T: for<'a> Deserialize<'a>> FromSql for Json<T> {
 
 /// A time, kept in milliseconds since the Unix epoch.
 #[derive(Debug)]
-pub(super) struct Millis(pub(super) DateTime<Utc>);
+pub(in crate::metadata) struct Millis(pub(in crate::metadata) DateTime<Utc>);
 
 impl ToSql for Millis {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -14,17 +14,21 @@ use std::time::Duration;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every change of the tables in order; one that was released is never edited.
-const MIGRATION_STEPS: &[M<'static>] = &[M::up(include_str!("../../../migrations/sqlite/0001_sessions.sql"))];
+const RECORDS_STEPS: &[M<'static>] = &[M::up(include_str!("../../../migrations/sqlite/0001_sessions.sql"))];
 
-const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
+/// The tables of records.
+pub(in crate::metadata) const RECORDS: Migrations<'static> = Migrations::from_slice(RECORDS_STEPS);
 
 /// The path from the root, so that no name of a file means anything else, as `:memory:` does.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf, UpstreamError> {
+pub(in crate::metadata) fn absolute(path: &Path) -> Result<PathBuf, UpstreamError> {
     std::path::absolute(path).map_err(|error| unusable_file(path, &error))
 }
 
-/// Opens the file, making it when there is none.
-pub(super) fn open_file(path: &Path) -> Result<Connection, UpstreamError> {
+/// Opens the file, making it when there is none, and brings its tables up to date.
+pub(in crate::metadata) fn open_file(
+    path: &Path,
+    tables: &Migrations<'static>,
+) -> Result<Connection, UpstreamError> {
     create_file(path).map_err(|error| unusable_file(path, &error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|error| failure("open", error))?;
@@ -33,14 +37,14 @@ pub(super) fn open_file(path: &Path) -> Result<Connection, UpstreamError> {
         let read_only = io::Error::from(io::ErrorKind::PermissionDenied);
         return Err(unusable_file(path, &read_only));
     }
-    prepare(&mut connection)?;
+    prepare(&mut connection, tables)?;
     Ok(connection)
 }
 
 /// Opens a database of its own in memory.
-pub(super) fn open_memory() -> Result<Connection, UpstreamError> {
+pub(in crate::metadata) fn open_memory() -> Result<Connection, UpstreamError> {
     let mut connection = Connection::open_in_memory().map_err(|error| failure("open", error))?;
-    prepare(&mut connection)?;
+    prepare(&mut connection, &RECORDS)?;
     Ok(connection)
 }
 
@@ -61,13 +65,13 @@ fn create_file(path: &Path) -> io::Result<()> {
 }
 
 /// Sets what holds for the connection, and brings the tables up to date.
-fn prepare(connection: &mut Connection) -> Result<(), UpstreamError> {
+fn prepare(connection: &mut Connection, tables: &Migrations<'static>) -> Result<(), UpstreamError> {
     configure(connection).map_err(|error| failure("open", error))?;
-    let Err(error) = MIGRATIONS.to_latest(connection) else {
+    let Err(error) = tables.to_latest(connection) else {
         return Ok(());
     };
     // Another process that opened the same file may have been a moment ahead.
-    if MIGRATIONS.pending_migrations(connection) == Ok(0) {
+    if tables.pending_migrations(connection) == Ok(0) {
         return Ok(());
     }
     let kind = match &error {
@@ -96,7 +100,7 @@ fn configure(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// A file that cannot be made or written, named together with what is wrong.
-fn unusable_file(path: &Path, error: &io::Error) -> UpstreamError {
+pub(in crate::metadata) fn unusable_file(path: &Path, error: &io::Error) -> UpstreamError {
     let path = path.display();
     let (kind, what) = match error.kind() {
         io::ErrorKind::NotFound => (UpstreamErrorKind::NotFound, "its folder does not exist"),
@@ -108,6 +112,6 @@ fn unusable_file(path: &Path, error: &io::Error) -> UpstreamError {
         }
         _ => (UpstreamErrorKind::Rejected, "it cannot be used"),
     };
-    let source = format!("the records' file {path}: {what} ({error})");
+    let source = format!("the file {path}: {what} ({error})");
     UpstreamError::new(Service::Records, "open", kind, source)
 }

@@ -4,7 +4,7 @@ use super::faults::Faults;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
-use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use swimcoach::session::{Analysis, Owner, Session, SessionId, Turn};
 use swimcoach::upstream::{Service, UpstreamError};
 
@@ -64,7 +64,7 @@ impl SessionStore for FaultyRecords {
         self.faults.call("delete_session", self.inner.delete_session(owner, id)).await
     }
 
-    async fn check(&self) -> Result<(), UpstreamError> {
+    async fn check(&self) -> Result<StoreHealth, UpstreamError> {
         self.faults.call("check", self.inner.check()).await
     }
 
