@@ -6,6 +6,9 @@
 
 pub mod snowflake;
 pub mod sqlite;
+pub mod journal;
+pub mod polled;
+mod overlay;
 
 use crate::session::{Analysis, Owner, Session, SessionId, Turn};
 use crate::upstream::UpstreamError;

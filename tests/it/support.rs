@@ -1,6 +1,7 @@
 //! What several tests need: fixtures, servers, doubles with two handles (inspect and break).
 
 pub(crate) mod app;
+pub(crate) mod breakable_records;
 pub(crate) mod claude_server;
 pub(crate) mod faults;
 pub(crate) mod faulty_records;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use crate::support::breakable_records::BreakableRecords;
 use crate::support::records::{
     DIFFICULT_TEXT, analysis, at, bare_session, completed, failed, new_owner, renewed, session, turn,
 };
@@ -14,9 +15,13 @@ use futures_util::future::join_all;
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
+use swimcoach::metadata::journal::{Journal, JournaledSessionStore};
+use swimcoach::metadata::polled::PolledSessionStore;
 use swimcoach::metadata::sqlite::SqliteSessionStore;
-use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use swimcoach::metrics::JournalMetrics;
 use swimcoach::session::{Analysis, AnalysisId, Owner, Session, SessionId};
+use swimcoach::upstream::UpstreamErrorKind;
 
 /// Runs every rule on the stores that the function of this name opens. A rule that is missing here is
 /// an unused function, which does not pass the lints.
@@ -69,6 +74,18 @@ contract!(in_a_file);
 contract!(snowflake_stub);
 #[cfg(feature = "live")]
 contract!(records_of_the_environment);
+contract!(journaled);
+contract!(polled);
+// While the store is down there are no lists, and no analysis starts.
+contract!(journaled_while_down:
+    what_is_written_is_read_back_equal,
+    a_session_without_optional_fields_is_read_back_equal,
+    times_are_kept_to_the_millisecond,
+    a_session_deleted_while_it_is_created_does_not_come_back,
+    nobody_keeps_another_from_creating_a_session,
+    turns_of_one_write_are_seen_together,
+    a_turn_whose_number_is_taken_is_left_as_it_is,
+);
 
 /// A store, and what must live as long as it does.
 struct Opened {
@@ -106,6 +123,29 @@ async fn records_of_the_environment() -> Opened {
     }
     let parts = swimcoach::run::Parts::build(&settings, ([127, 0, 0, 1], 0).into()).await.unwrap();
     Opened { store: parts.sessions, _keep: None }
+}
+
+async fn journaled() -> Opened {
+    journaled_over(BreakableRecords::new()).await
+}
+
+async fn journaled_while_down() -> Opened {
+    let records = BreakableRecords::new();
+    records.fail_all(UpstreamErrorKind::Unavailable);
+    journaled_over(records).await
+}
+
+async fn journaled_over(records: Arc<BreakableRecords>) -> Opened {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = Journal::open(&path, 100, JournalMetrics::default()).await.unwrap();
+    let store = Arc::new(JournaledSessionStore::new(records, journal));
+    Opened { store, _keep: Some(Box::new(folder)) }
+}
+
+async fn polled() -> Opened {
+    let records = SqliteSessionStore::in_memory().unwrap();
+    Opened { store: Arc::new(PolledSessionStore::new(Arc::new(records))), _keep: None }
 }
 
 /// Nothing is stale yet at this time.
@@ -477,6 +517,6 @@ async fn existing_sessions_are_told_whoever_owns_them(store: &dyn SessionStore) 
 }
 
 async fn a_healthy_store_passes_its_checks(store: &dyn SessionStore) {
-    store.check().await.unwrap();
+    assert_eq!(store.check().await.unwrap(), StoreHealth::Well);
     store.probe().await.unwrap();
 }

@@ -1,0 +1,285 @@
+//! Records that survive an outage of their store: what the store does not take waits in a journal on the
+//! disk of this machine.
+//!
+//! # What holds
+//! - An acknowledged write is in the store or in the journal. It leaves the journal only after the store
+//!   acknowledged it.
+//! - Writes about one session reach the store in the order in which they were acknowledged: while one waits,
+//!   later ones wait behind it. Only a deletion may overtake, since the store lets no late write bring back
+//!   what was deleted. Sessions do not wait for each other.
+//! - Reads by this process see what waits. Other replicas see it when it has reached the store.
+//! - A write that the store refuses for good is set aside and counted, and its session stands still with it;
+//!   the others go on. It can be sent again (`swimcoach journal drain`) or deleted with its session.
+//! - The journal holds nothing that outlives a deletion: what waits of a session goes when its deletion is
+//!   acknowledged. Where the owner is not known here, it goes when the deletion reaches the store.
+//! - It has a bound, past which writes fail.
+//!
+//! [`SessionStore::start_analysis`] is never journalled: it decides among replicas whether money is spent, so
+//! it fails while the store is down, and while a write about its session waits.
+//!
+//! Whoever removes frames without a record (`swimcoach sweep`) must see every journal, or a session that
+//! waits on another machine is taken for an orphan: sweep only when no replica is degraded.
+
+mod drain;
+mod file;
+mod write;
+
+pub use file::{Journal, SessionBacklog};
+pub use write::WriteKind;
+
+use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use crate::session::{Analysis, Owner, Session, SessionId, Turn};
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use drain::Drain;
+use file::unavailable;
+use futures_util::future::try_join_all;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use write::{Write, creates, deletes, overlay};
+
+/// How long the store may take to answer a check. Less than whoever asks is willing to wait, so that a store
+/// that is silent counts as down and not the journal with it.
+const CHECK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Of how many sessions the owner is remembered.
+const MAX_OWNERS: usize = 4096;
+
+/// Keeps records in a store, and in a journal while the store is down.
+#[derive(Debug)]
+pub struct JournaledSessionStore {
+    drain: Arc<Drain>,
+    /// Whose sessions are that were read or created here, so that what waits of them can be removed when they
+    /// are deleted while the store cannot say whose they are.
+    owners: Mutex<HashMap<SessionId, Owner>>,
+    tasks: TaskTracker,
+    stop: DropGuard,
+}
+
+impl JournaledSessionStore {
+    /// Puts `journal` before `store`. What waits in it is sent in the background, unless the journal was
+    /// opened only to look at it.
+    pub fn new(store: Arc<dyn SessionStore>, journal: Journal) -> Self {
+        let drain = Arc::new(Drain::new(store, journal));
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        if drain.journal.is_ours() {
+            let (drain, stop) = (Arc::clone(&drain), stop.clone());
+            tasks.spawn(async move { drain.run(&stop).await });
+        }
+        tasks.close();
+        Self { drain, owners: Mutex::default(), tasks, stop: stop.drop_guard() }
+    }
+
+    /// Ends the background work; waits up to `limit` for the writes that are on their way. What still waits
+    /// is sent after the next start. Returns whether the work ended.
+    pub async fn shut_down(&self, limit: Duration) -> bool {
+        self.stop.token().cancel();
+        tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
+    }
+
+    fn store(&self) -> &dyn SessionStore {
+        &*self.drain.store
+    }
+
+    fn journal(&self) -> &Journal {
+        &self.drain.journal
+    }
+
+    /// Sends a write to the store, or leaves it in the journal.
+    async fn write(&self, write: Write) -> Result<(), UpstreamError> {
+        if !self.drain.outage.is_on() && !self.journal().holds(write.session()).await? {
+            match write.send(self.store()).await {
+                Err(error) if error.kind.is_transient() => self.drain.outage.begin(&error),
+                done => return done,
+            }
+        }
+        self.append(&write, false).await
+    }
+
+    async fn append(&self, write: &Write, instead: bool) -> Result<(), UpstreamError> {
+        self.journal().append(write, instead).await?;
+        tracing::debug!(session.id = %write.session(), "the {} waits in the journal", write.kind());
+        self.drain.wake.notify_one();
+        Ok(())
+    }
+
+    /// Leaves a deletion in the journal, in place of what waits there of the owner's session. Returns the
+    /// number of records that are known here.
+    async fn append_deletion(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
+        let waiting = self.journal().of_session(id).await?;
+        let known = overlay(None, &waiting, owner).is_some();
+        let is_theirs = known || self.owners().get(&id) == Some(owner);
+        let deletion = Write::DeleteSession { owner: owner.clone(), session: id };
+        self.append(&deletion, is_theirs).await?;
+        Ok(if known { waiting.iter().map(Write::n_records).sum() } else { 0 })
+    }
+
+    /// Remembers whose a session is.
+    fn learn(&self, session: &Session) {
+        let mut owners = self.owners();
+        if MAX_OWNERS <= owners.len() {
+            owners.clear();
+        }
+        owners.insert(session.id, session.owner.clone());
+    }
+
+    fn owners(&self) -> MutexGuard<'_, HashMap<SessionId, Owner>> {
+        // The map is whole after every statement, so a panic elsewhere leaves it usable.
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The journal is always read before the store: a write that leaves it meanwhile is in the store by then, and
+/// no harm is done when a write is seen in both.
+#[async_trait]
+impl SessionStore for JournaledSessionStore {
+    async fn create_session(&self, session: &Session) -> Result<(), UpstreamError> {
+        self.write(Write::CreateSession(session.clone())).await?;
+        self.learn(session);
+        Ok(())
+    }
+
+    /// While the store is down, a session whose creation waits is known from the journal alone; what is
+    /// known of others is in the store, so that this fails.
+    async fn session(&self, owner: &Owner, id: SessionId) -> Result<Option<SessionRecord>, UpstreamError> {
+        let waiting = self.journal().of_session(id).await?;
+        if deletes(&waiting, owner) {
+            return Ok(None);
+        }
+        let stored = if self.drain.outage.is_on() && creates(&waiting) {
+            None
+        } else {
+            match self.store().session(owner, id).await {
+                Err(error) if error.kind.is_transient() && creates(&waiting) => None,
+                answer => answer?,
+            }
+        };
+        let record = overlay(stored, &waiting, owner);
+        if let Some(record) = &record {
+            self.learn(&record.session);
+        }
+        Ok(record)
+    }
+
+    /// Fails while the store is down: a list of what waits would be a part that looks like the whole.
+    async fn list_sessions(
+        &self,
+        owner: &Owner,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, UpstreamError> {
+        let waiting = self.journal().of_owner(owner, before, limit).await?;
+        // As many more as may have to be left out.
+        let page = self.store().list_sessions(owner, before, limit.saturating_add(waiting.n_deleted)).await?;
+        let mut records: BTreeMap<SessionId, SessionRecord> =
+            page.into_iter().map(|it| (it.session.id, it)).collect();
+        let listed = records.keys().copied().filter(|it| waiting.touched.contains(it));
+        let incomplete: HashSet<SessionId> = listed.chain(waiting.created).collect();
+        let read_again =
+            incomplete.into_iter().map(|id| async move { Ok((id, self.session(owner, id).await?)) });
+        for (id, record) in try_join_all(read_again).await? {
+            match record {
+                Some(record) => records.insert(id, record),
+                None => records.remove(&id),
+            };
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(records.into_values().rev().take(limit).collect())
+    }
+
+    async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
+        let mut created = HashSet::new();
+        let mut deleted = HashSet::new();
+        for (kind, owner, id) in self.journal().ends_of(ids).await? {
+            match kind {
+                WriteKind::CreateSession => drop(created.insert(id)),
+                // It is deleted if it is this owner's, which the store knows.
+                _ if self.store().session(&owner, id).await?.is_some() => drop(deleted.insert(id)),
+                _ => {}
+            }
+        }
+        let mut existing = self.store().existing_sessions(ids).await?;
+        existing.retain(|it| !deleted.contains(it) && !created.contains(it));
+        existing.extend(created);
+        Ok(existing)
+    }
+
+    async fn start_analysis(
+        &self,
+        analysis: &Analysis,
+        stale_before: DateTime<Utc>,
+    ) -> Result<StartedAnalysis, UpstreamError> {
+        if self.drain.outage.is_on() {
+            return Err(unavailable(
+                "the store is down, and it alone knows whether an analysis runs".to_owned(),
+            ));
+        }
+        if self.journal().holds(analysis.session_id).await? {
+            return Err(unavailable("writes about the session wait for the store".to_owned()));
+        }
+        self.store().start_analysis(analysis, stale_before).await
+    }
+
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
+        self.write(Write::RecordAnalysis(Box::new(analysis.clone()))).await
+    }
+
+    async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
+        self.write(Write::AppendTurns { session, turns: turns.to_owned() }).await
+    }
+
+    /// A deletion that waits counts only the records that waited here.
+    async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
+        if self.drain.outage.is_on() {
+            return self.append_deletion(owner, id).await;
+        }
+        match self.store().delete_session(owner, id).await {
+            Ok(removed) => {
+                // Where the store had it, what waited may be the same records.
+                let waited = self.drain.forget_deleted(owner, id).await?;
+                Ok(if removed == 0 { waited } else { removed })
+            }
+            Err(error) if error.kind.is_transient() => {
+                self.drain.outage.begin(&error);
+                self.append_deletion(owner, id).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails when a write would: the store is down and the journal takes no more, or the store is there and
+    /// refuses everything.
+    async fn check(&self) -> Result<StoreHealth, UpstreamError> {
+        let store = if self.drain.outage.is_on() {
+            Err(unavailable("the store was down a moment ago".to_owned()))
+        } else {
+            tokio::time::timeout(CHECK_PATIENCE, self.store().check()).await.unwrap_or_else(|silent| {
+                Err(UpstreamError::new(Service::Records, "check", UpstreamErrorKind::Timeout, silent))
+            })
+        };
+        let backlog = self.journal().backlog().await?;
+        match store {
+            Ok(health) if backlog.waiting == 0 => Ok(health),
+            Err(error) if !error.kind.is_transient() || self.journal().is_full(backlog) => Err(error),
+            Ok(_) | Err(_) => Ok(StoreHealth::Degraded(backlog)),
+        }
+    }
+
+    async fn probe(&self) -> Result<(), UpstreamError> {
+        self.store().probe().await
+    }
+}
+
+/// Sends everything that waits in a journal to a store, once, and what was set aside before as well. Returns
+/// the number of writes that arrived.
+///
+/// # Errors
+/// What the store failed with; what was not sent waits on.
+pub async fn drain(journal: Journal, store: Arc<dyn SessionStore>) -> Result<u64, UpstreamError> {
+    Drain::new(store, journal).send_all().await
+}

@@ -1,0 +1,35 @@
+//! How a write changes a record: the rules of the stores, for records that are held in memory.
+
+use super::SessionRecord;
+use crate::session::{Analysis, AnalysisStatus, Session, Turn};
+use chrono::SubsecRound;
+
+impl SessionRecord {
+    /// The record of a session that was just created.
+    pub(super) fn created(session: &Session) -> Self {
+        let created_at = session.created_at.trunc_subsecs(3);
+        let session = Session { created_at, ..session.clone() };
+        Self { session, analyses: Vec::new(), turns: Vec::new() }
+    }
+
+    /// Appends a state of an analysis. The latest is kept, and within one millisecond one that has ended.
+    pub(super) fn put_state(&mut self, state: &Analysis) {
+        let rank =
+            |it: &Analysis| (it.updated_at.timestamp_millis(), it.status != AnalysisStatus::Processing);
+        match self.analyses.binary_search_by_key(&state.id, |it| it.id) {
+            Ok(place) if rank(&self.analyses[place]) < rank(state) => self.analyses[place] = state.clone(),
+            Ok(_) => {}
+            Err(place) => self.analyses.insert(place, state.clone()),
+        }
+    }
+
+    /// Appends turns. One whose number is taken is left as it is.
+    pub(super) fn put_turns(&mut self, turns: &[Turn]) {
+        for turn in turns {
+            if let Err(place) = self.turns.binary_search_by_key(&turn.number, |it| it.number) {
+                let created_at = turn.created_at.trunc_subsecs(3);
+                self.turns.insert(place, Turn { created_at, ..turn.clone() });
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Records of running analyses at hand: a front end that polls one does not reach the store.
+//!
+//! A warehouse that is asked every other second never goes to sleep. Only the process that runs an analysis
+//! changes its record while it runs, so that it can answer for it from memory.
+
+use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use crate::session::{Analysis, AnalysisId, AnalysisStatus, Owner, Session, SessionId, Turn};
+use crate::upstream::UpstreamError;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Of how many sessions a copy is kept.
+const MAX_COPIES: usize = 1024;
+/// How long a session is watched when no write about it comes.
+const WATCHED: Duration = Duration::from_mins(10);
+/// After how long a store that could not be asked is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Keeps a copy of the record of every session whose analysis this process runs, from its first read after
+/// the start until the first one after the end, and answers reads of it from there.
+///
+/// The copy follows every write that goes through here. What other replicas write about the session, such as
+/// its deletion, is seen late: after each sign of life of the analysis, so at most a third of
+/// `STALE_JOB_THRESHOLD_MINUTES` later, the next read asks the store again. While the store is down the copy
+/// still answers, and the store is asked every ten seconds. A copy that no write renews for ten minutes is
+/// dropped.
+#[derive(Debug)]
+pub struct PolledSessionStore {
+    store: Arc<dyn SessionStore>,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    by_session: HashMap<SessionId, Watched>,
+    /// Number of changes so far.
+    changes: u64,
+}
+
+/// A session whose analysis this process runs.
+#[derive(Debug)]
+struct Watched {
+    analysis: AnalysisId,
+    /// Whether the end of the analysis was recorded.
+    has_ended: bool,
+    /// Absent until the first read.
+    copy: Option<SessionRecord>,
+    /// From when on the store is asked again; absent while the copy is as good as new.
+    ask_at: Option<Instant>,
+    /// The change that was its last. What was read before it is not kept after it.
+    changed: u64,
+    /// When that was.
+    changed_at: Instant,
+}
+
+/// What a read finds in memory.
+enum Known {
+    /// The answer; `None` since the session is another's.
+    Answer(Option<Box<SessionRecord>>),
+    /// Nothing that can be believed. The session's last change, if it is watched.
+    Unknown(Option<u64>),
+}
+
+impl PolledSessionStore {
+    /// Puts copies before `store`.
+    pub fn new(store: Arc<dyn SessionStore>) -> Self {
+        Self { store, running: Mutex::default() }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        // What is there is whole after every statement, so a panic elsewhere leaves it usable.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.by_session.retain(|_, watched| watched.changed_at.elapsed() < WATCHED);
+        running
+    }
+}
+
+impl Running {
+    fn watch(&mut self, analysis: &Analysis) {
+        if MAX_COPIES <= self.by_session.len() {
+            return;
+        }
+        self.changes += 1;
+        let watched = Watched {
+            analysis: analysis.id,
+            has_ended: false,
+            copy: None,
+            ask_at: None,
+            changed: self.changes,
+            changed_at: Instant::now(),
+        };
+        self.by_session.insert(analysis.session_id, watched);
+    }
+
+    fn find(&self, owner: &Owner, id: SessionId) -> Known {
+        let Some(watched) = self.by_session.get(&id) else { return Known::Unknown(None) };
+        match &watched.copy {
+            Some(copy) if watched.ask_at.is_none_or(|it| Instant::now() < it) => {
+                Known::Answer(Some(copy).filter(|it| it.session.owner == *owner).cloned().map(Box::new))
+            }
+            _ => Known::Unknown(Some(watched.changed)),
+        }
+    }
+
+    /// What is known of the owner's session, believed or not.
+    fn find_old(&mut self, owner: &Owner, id: SessionId) -> Option<SessionRecord> {
+        let watched = self.by_session.get_mut(&id)?;
+        let copy = watched.copy.as_ref().filter(|it| it.session.owner == *owner)?;
+        watched.ask_at = Some(Instant::now() + ASK_AGAIN);
+        Some(copy.clone())
+    }
+
+    /// Keeps what the store answered when the session was last changed by `changed`.
+    fn keep(&mut self, id: SessionId, changed: u64, owner: &Owner, record: Option<&SessionRecord>) {
+        let Some(watched) = self.by_session.get_mut(&id).filter(|it| it.changed == changed) else { return };
+        match record {
+            Some(record) if !watched.has_ended => {
+                watched.copy = Some(record.clone());
+                watched.ask_at = None;
+            }
+            Some(_) => drop(self.by_session.remove(&id)),
+            None => {
+                // It was deleted, unless somebody asks who does not own it.
+                if watched.copy.as_ref().is_some_and(|it| it.session.owner == *owner) {
+                    self.by_session.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, id: SessionId, change: impl FnOnce(&mut Watched)) {
+        self.changes += 1;
+        if let Some(watched) = self.by_session.get_mut(&id) {
+            watched.changed = self.changes;
+            watched.changed_at = Instant::now();
+            change(watched);
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for PolledSessionStore {
+    async fn create_session(&self, session: &Session) -> Result<(), UpstreamError> {
+        self.store.create_session(session).await
+    }
+
+    async fn session(&self, owner: &Owner, id: SessionId) -> Result<Option<SessionRecord>, UpstreamError> {
+        let known = self.running().find(owner, id);
+        let changed = match known {
+            Known::Answer(record) => return Ok(record.map(|it| *it)),
+            Known::Unknown(None) => return self.store.session(owner, id).await,
+            Known::Unknown(Some(changed)) => changed,
+        };
+        match self.store.session(owner, id).await {
+            Ok(record) => {
+                self.running().keep(id, changed, owner, record.as_ref());
+                Ok(record)
+            }
+            Err(error) if error.kind.is_transient() => {
+                self.running().find_old(owner, id).map(Some).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list_sessions(
+        &self,
+        owner: &Owner,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, UpstreamError> {
+        self.store.list_sessions(owner, before, limit).await
+    }
+
+    async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
+        self.store.existing_sessions(ids).await
+    }
+
+    async fn start_analysis(
+        &self,
+        analysis: &Analysis,
+        stale_before: DateTime<Utc>,
+    ) -> Result<StartedAnalysis, UpstreamError> {
+        let started = self.store.start_analysis(analysis, stale_before).await?;
+        if started == StartedAnalysis::Started {
+            self.running().watch(analysis);
+        }
+        Ok(started)
+    }
+
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
+        self.store.record_analysis(analysis).await?;
+        self.running().change(analysis.session_id, |watched| {
+            let ends = analysis.id == watched.analysis && analysis.status != AnalysisStatus::Processing;
+            watched.has_ended |= ends;
+            watched.ask_at = Some(Instant::now());
+            if let Some(copy) = &mut watched.copy {
+                copy.put_state(analysis);
+            }
+        });
+        Ok(())
+    }
+
+    async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
+        self.store.append_turns(session, turns).await?;
+        self.running().change(session, |watched| {
+            if let Some(copy) = &mut watched.copy {
+                copy.put_turns(turns);
+            }
+        });
+        Ok(())
+    }
+
+    async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
+        let removed = self.store.delete_session(owner, id).await?;
+        // Also where another's was meant: that costs a read.
+        self.running().by_session.remove(&id);
+        Ok(removed)
+    }
+
+    async fn check(&self) -> Result<StoreHealth, UpstreamError> {
+        self.store.check().await
+    }
+
+    async fn probe(&self) -> Result<(), UpstreamError> {
+        self.store.probe().await
+    }
+}

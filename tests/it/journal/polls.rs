@@ -1,0 +1,143 @@
+//! A front end that polls a running analysis does not reach the store of records.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use super::{DOWN, kind};
+use crate::support::breakable_records::BreakableRecords;
+use crate::support::records::{analysis, at, completed, new_owner, renewed, session, turn};
+use std::sync::Arc;
+use std::time::Duration;
+use swimcoach::metadata::polled::PolledSessionStore;
+use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::session::{Analysis, Session};
+
+/// A session whose analysis runs here, and was read once.
+struct Running {
+    records: Arc<BreakableRecords>,
+    store: PolledSessionStore,
+    session: Session,
+    analysis: Analysis,
+}
+
+impl Running {
+    async fn new() -> Self {
+        let records = BreakableRecords::new();
+        let store = PolledSessionStore::new(Arc::<BreakableRecords>::clone(&records));
+        let session = session(&new_owner(), 2);
+        let analysis = analysis(&session);
+        store.create_session(&session).await.unwrap();
+        let outcome = store.start_analysis(&analysis, at(-1)).await.unwrap();
+        assert_eq!(outcome, StartedAnalysis::Started);
+        let running = Self { records, store, session, analysis };
+        running.poll().await.unwrap();
+        running.records.take_calls();
+        running
+    }
+
+    async fn poll(&self) -> Option<SessionRecord> {
+        self.store.session(&self.session.owner, self.session.id).await.unwrap()
+    }
+
+    /// Polls a hundred times and returns how often that reached the store.
+    async fn reads_of_polls(&self) -> usize {
+        self.records.take_calls();
+        for _ in 0..100 {
+            self.poll().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.records.take_calls().len()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_of_a_running_analysis_do_not_reach_the_store() {
+    let running = Running::new().await;
+
+    assert_eq!(running.reads_of_polls().await, 0);
+
+    let record = running.poll().await.unwrap();
+    assert_eq!((record.session, record.analyses), (running.session, vec![running.analysis]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_of_life_costs_one_read_at_most() {
+    let running = Running::new().await;
+
+    let alive = renewed(&running.analysis, 1_000);
+    running.store.record_analysis(&alive).await.unwrap();
+
+    assert_eq!(running.reads_of_polls().await, 1);
+    assert_eq!(running.poll().await.unwrap().analyses, [alive]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_sees_at_once_what_is_written_here() {
+    let running = Running::new().await;
+
+    running.store.append_turns(running.session.id, &[turn(0, "Why?")]).await.unwrap();
+
+    assert_eq!(running.reads_of_polls().await, 0);
+    assert_eq!(running.poll().await.unwrap().turns, [turn(0, "Why?")]);
+    let complete = completed(&running.analysis, 5);
+    running.store.record_analysis(&complete).await.unwrap();
+    assert_eq!(running.poll().await.unwrap().analyses, [complete]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_end_the_store_is_asked_again() {
+    let running = Running::new().await;
+    running.store.record_analysis(&completed(&running.analysis, 5)).await.unwrap();
+    running.poll().await.unwrap();
+
+    running.records.unbroken().append_turns(running.session.id, &[turn(0, "Elsewhere.")]).await.unwrap();
+
+    assert_eq!(running.poll().await.unwrap().turns, [turn(0, "Elsewhere.")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_sees_the_running_analysis_of_another() {
+    let running = Running::new().await;
+
+    let stolen = running.store.session(&new_owner(), running.session.id).await.unwrap();
+
+    assert_eq!(stolen, None);
+    assert!(running.poll().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_here_is_seen_at_once_and_one_elsewhere_after_the_next_sign_of_life() {
+    let [here, elsewhere] = [Running::new().await, Running::new().await];
+
+    here.store.delete_session(&here.session.owner, here.session.id).await.unwrap();
+    let Running { session, .. } = &elsewhere;
+    elsewhere.records.unbroken().delete_session(&session.owner, session.id).await.unwrap();
+
+    assert_eq!(here.poll().await, None);
+    assert!(elsewhere.poll().await.is_some());
+    elsewhere.store.record_analysis(&renewed(&elsewhere.analysis, 1_000)).await.unwrap();
+    assert_eq!(elsewhere.poll().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn during_an_outage_polls_are_answered_and_seldom_wait_for_the_store() {
+    let running = Running::new().await;
+    running.store.record_analysis(&renewed(&running.analysis, 1_000)).await.unwrap();
+
+    running.records.fail_all(DOWN);
+
+    assert_eq!(running.reads_of_polls().await, 1, "in ten seconds");
+    assert!(running.poll().await.is_some());
+    let stranger = running.store.session(&new_owner(), running.session.id).await;
+    assert!(matches!(stranger, Ok(None)) || kind(stranger) == DOWN);
+    running.records.mend();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(running.reads_of_polls().await, 1, "when it is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_analysis_that_gives_no_sign_of_life_is_read_from_the_store_again() {
+    let running = Running::new().await;
+    tokio::time::sleep(Duration::from_mins(10)).await;
+
+    assert_eq!(running.reads_of_polls().await, 100);
+}
