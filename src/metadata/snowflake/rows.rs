@@ -115,10 +115,10 @@ fn read_session(operation: &'static str, row: &Row<'_>) -> Result<Session, Upstr
         id: read_session_id(operation, row)?,
         owner: Owner::new(row.text("owner")?),
         created_at: row.timestamp("created_at")?,
-        stroke_type: parse_word(operation, row.text("stroke_type")?)?,
+        stroke_type: read_word(operation, row, "stroke_type")?,
         user_notes: row.optional_text("user_notes")?.map(str::to_owned),
         title: row.optional_text("title")?.map(str::to_owned),
-        view: row.optional_text("camera_view")?.map(|it| parse_word(operation, it)).transpose()?,
+        view: optional_word(operation, row, "camera_view")?,
         frames: row.json("frames")?,
     })
 }
@@ -126,7 +126,7 @@ fn read_session(operation: &'static str, row: &Row<'_>) -> Result<Session, Upstr
 fn read_turn(operation: &'static str, row: &Row<'_>) -> Result<Turn, UpstreamError> {
     Ok(Turn {
         number: row.fixed("number")?,
-        role: parse_word(operation, row.text("role")?)?,
+        role: read_word(operation, row, "role")?,
         content: row.text("content")?.to_owned(),
         created_at: row.timestamp("created_at")?,
     })
@@ -137,9 +137,23 @@ fn read_session_id(operation: &'static str, row: &Row<'_>) -> Result<SessionId, 
     id.map_err(|_no_id| invalid(operation, "session_id", "no id"))
 }
 
-fn parse_word<T: for<'a> Deserialize<'a>>(operation: &'static str, word: &str) -> Result<T, UpstreamError> {
+fn read_word<T: for<'a> Deserialize<'a>>(
+    operation: &'static str,
+    row: &Row<'_>,
+    column: &str,
+) -> Result<T, UpstreamError> {
+    optional_word(operation, row, column)?.ok_or_else(|| invalid(operation, column, "NULL"))
+}
+
+fn optional_word<T: for<'a> Deserialize<'a>>(
+    operation: &'static str,
+    row: &Row<'_>,
+    column: &str,
+) -> Result<Option<T>, UpstreamError> {
+    let Some(word) = row.optional_text(column)? else { return Ok(None) };
     T::deserialize(word.into_deserializer())
-        .map_err(|_unknown: WordError| invalid(operation, "a column", "a word that is not known"))
+        .map(Some)
+        .map_err(|_unknown: WordError| invalid(operation, column, "no word that is known"))
 }
 
 /// Values stay out of it: they are what swimmers wrote.
