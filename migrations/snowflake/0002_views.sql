@@ -72,7 +72,10 @@ SELECT
 FROM (
     SELECT
         owner, stroke, code, title, kind, session_id, session_created_at, priority, certainty,
-        ROW_NUMBER() OVER (PARTITION BY session_id, code ORDER BY priority) AS place
+        ROW_NUMBER() OVER (
+            PARTITION BY session_id, code
+            ORDER BY CASE priority WHEN 'primary' THEN 1 WHEN 'secondary' THEN 2 ELSE 3 END
+        ) AS place
     FROM v_findings
 ) AS f
 JOIN (
