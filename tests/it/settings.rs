@@ -25,6 +25,17 @@ const ACCOUNTS: [(&str, &str); 6] = [
     ("ANTHROPIC_API_KEY", "sk-ant-secret-value"),
 ];
 
+/// Enough for records in Snowflake, so that the loader asks for all that goes with a private key.
+const KEY_PAIR: [(&str, &str); 4] = [
+    ("SNOWFLAKE_ACCOUNT", "myorg-myaccount"),
+    ("SNOWFLAKE_PRIVATE_KEY_PATH", "key.p8"),
+    ("SNOWFLAKE_WAREHOUSE", "COACH_WH"),
+    ("SNOWFLAKE_DATABASE", "SWIMCOACH"),
+];
+
+/// What is read only to be refused, since the first version had it.
+const REFUSED: [&str; 1] = ["SNOWFLAKE_PASSWORD"];
+
 /// The settings that these variables make, the later of two counting.
 fn load(variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
     let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
@@ -82,6 +93,7 @@ fn asked(answer: &dyn Fn(&str) -> Option<String>) -> BTreeSet<String> {
 fn every_name_asked_for() -> BTreeSet<String> {
     const VALUES: [&str; 3] = ["true", "1", "0.0.0.0"];
     let mut known = asked(&|_| None);
+    known.extend(asked(&|name| KEY_PAIR.iter().find(|it| it.0 == name).map(|it| it.1.to_owned())));
     loop {
         let mut found = known.clone();
         for value in VALUES {
@@ -102,7 +114,8 @@ fn every_name_asked_for() -> BTreeSet<String> {
 
 #[test]
 fn the_template_names_exactly_the_settings_that_are_read() {
-    let told: BTreeSet<String> = template().iter().map(|it| it.name.to_owned()).collect();
+    let told = template();
+    let told: BTreeSet<String> = told.iter().map(|it| it.name).chain(REFUSED).map(str::to_owned).collect();
 
     assert_eq!(every_name_asked_for(), told);
 }
@@ -193,12 +206,12 @@ fn nothing_falls_back_to_memory_or_to_no_model() {
     let problems = load(&[]).unwrap_err();
 
     let says = |name: &str| problems.iter().any(|it| it.starts_with(&format!("{name} is not set")));
-    for name in ["R2_ACCOUNT_ID", "DATABASE_URL", "ANTHROPIC_API_KEY"] {
+    for name in ["R2_ACCOUNT_ID", "SNOWFLAKE_ACCOUNT", "ANTHROPIC_API_KEY"] {
         assert!(says(name), "{name} in {problems:?}");
     }
     for (missing, _) in ACCOUNTS {
-        assert!(only_problem(accounts_with(&[(missing, "")])).starts_with(missing));
-        assert!(only_problem(accounts_with(&[(missing, "  ")])).starts_with(missing));
+        assert!(only_problem(accounts_with(&[(missing, "")])).contains(missing));
+        assert!(only_problem(accounts_with(&[(missing, "  ")])).contains(missing));
     }
 }
 

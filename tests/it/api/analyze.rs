@@ -107,10 +107,10 @@ async fn what_the_upload_said_counts_unless_it_is_overridden() {
 }
 
 #[tokio::test]
-async fn notes_are_answered_after_the_frames_were_judged_and_cite_only_frames_that_were_sent() {
+async fn notes_are_answered_after_the_frames_were_judged_and_cite_only_frames_of_the_analysis() {
     let app = TestApp::new();
     app.vision.finds();
-    app.vision.answers_notes("Your hips are low in frame 1.");
+    app.vision.answers_notes("Your elbow drops in frame 8.");
     app.vision.hold();
     let id = app.uploaded(Form::frames(15).text("user_notes", "Why do my legs sink?")).await;
 
@@ -120,7 +120,7 @@ async fn notes_are_answered_after_the_frames_were_judged_and_cite_only_frames_th
     app.vision.release();
 
     let detail = app.settled(&id).await;
-    let answer = json!({ "text": "Your hips are low in frame 1.", "frames": [1] });
+    let answer = json!({ "text": "Your elbow drops in frame 8.", "frames": [8] });
     assert_eq!(detail["analysis"]["notes_answer"], answer);
     assert_eq!(detail["usage"], usage(&[LOOK_USAGE, NOTES_USAGE]));
 }

@@ -81,7 +81,7 @@ impl ScriptedVision {
 
     /// The next notes are answered so.
     pub(crate) fn answers_notes(&self, text: &str) {
-        let value = ModelNotesAnswer { text: text.to_owned(), frames: vec![1, 4711] };
+        let value = ModelNotesAnswer { text: text.to_owned(), frames: vec![1, 8, 4711] };
         self.notes.lock().unwrap().push_back(Ok(Answer { value, usage: NOTES_USAGE }));
     }
 
