@@ -52,8 +52,21 @@ enum Command {
         #[arg(long)]
         records_are_empty: bool,
     },
+    /// Shows or sends the writes that wait on this machine because Snowflake was down
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// Asks a running service on this machine whether it is ready; for container health checks
     Health,
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// Shows what waits of which session, without contents; the service may be running
+    List,
+    /// Sends everything that waits, also what Snowflake has refused before; the service must not be running
+    Drain,
 }
 
 #[tokio::main]
@@ -82,12 +95,18 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
         Command::Migrate { dry_run } => migrate(environment()?, dry_run).await.map(|()| true),
         Command::Doctor => {
             let settings = environment()?;
-            let parts = Parts::build(&settings, (settings.server.host, settings.server.port).into()).await?;
+            let parts = Parts::build_beside(&settings).await?;
             Ok(doctor::examine(&settings, &parts, &mut io::stdout()).await?)
         }
         Command::Sweep { dry_run, older_than_minutes, records_are_empty } => {
             let older_than = Duration::from_mins(older_than_minutes);
             sweep(environment()?, dry_run, older_than, records_are_empty).await.map(|()| true)
+        }
+        Command::Journal { command: JournalCommand::List } => {
+            list_journal(environment()?).await.map(|()| true)
+        }
+        Command::Journal { command: JournalCommand::Drain } => {
+            drain_journal(environment()?).await.map(|()| true)
         }
         Command::Health => health().await,
     }
@@ -129,7 +148,7 @@ async fn sweep(
                 .into(),
         );
     }
-    let parts = Parts::build(&settings, (settings.server.host, settings.server.port).into()).await?;
+    let parts = Parts::build_beside(&settings).await?;
     let coach = parts.coach(&settings);
     let orphans = coach.find_orphans(older_than).await?;
     let count = orphans.sessions.len();
@@ -175,6 +194,34 @@ async fn migrate(settings: Settings, dry_run: bool) -> Result<(), Box<dyn Error>
             snowflake.database, snowflake.schema
         )?;
     }
+    Ok(())
+}
+
+async fn list_journal(settings: Settings) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout();
+    let Some(journal) = run::look_at_journal(&settings).await? else { return no_journal(&mut out) };
+    writeln!(out, "{}", journal.backlog().await?)?;
+    for waiting in journal.by_session().await? {
+        let writes: Vec<String> = waiting.writes.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+        write!(out, "{} since {}: {}", waiting.session, waiting.oldest.to_rfc3339(), writes.join(", "))?;
+        match waiting.set_aside {
+            Some(way) => writeln!(out, "; stands still, since Snowflake refused one of them ({way})")?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(())
+}
+
+async fn drain_journal(settings: Settings) -> Result<(), Box<dyn Error>> {
+    telemetry::start(&settings.log);
+    let mut out = io::stdout();
+    let Some(n_arrived) = run::drain_journal(&settings).await? else { return no_journal(&mut out) };
+    writeln!(out, "{n_arrived} writes arrived")?;
+    Ok(())
+}
+
+fn no_journal(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    writeln!(out, "there is no journal: it is kept for records in Snowflake, unless SNOWFLAKE_JOURNAL=off")?;
     Ok(())
 }
 

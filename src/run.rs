@@ -1,14 +1,18 @@
 //! From settings to a running service: builds the parts, listens, and stops in order.
 
 mod connections;
+mod records;
 
+pub use self::records::{drain_journal, look_at_journal};
+
+use self::records::{JournalUse, Records};
 use crate::catalog::{Catalog, CatalogError};
 use crate::coach::Coach;
-use crate::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
+use crate::config::{ModelSettings, Settings, StorageSettings};
 use crate::http::{self, AppState, Readiness, UploadGate};
 use crate::metadata::SessionStore;
-use crate::metadata::snowflake::SnowflakeSessionStore;
-use crate::metadata::sqlite::SqliteSessionStore;
+use crate::metadata::journal::JournaledSessionStore;
+use crate::metrics::{self, Metrics};
 use crate::storage::StorageClient;
 use crate::storage::mock::MockStorageClient;
 use crate::storage::r2::R2StorageClient;
@@ -18,12 +22,16 @@ use crate::vision::claude::ClaudeVision;
 use crate::vision::mock::MockVision;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
+
+/// How long a stop waits for writes that are on their way from the journal. They are safe in any case.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The parts that settings choose.
 #[derive(Debug)]
@@ -34,17 +42,23 @@ pub struct Parts {
     pub mock_storage: Option<Arc<MockStorageClient>>,
     /// Where records are kept.
     pub sessions: Arc<dyn SessionStore>,
+    /// The journal before the store of records, where there is one.
+    pub journal: Option<Arc<JournaledSessionStore>>,
     /// What looks at frames.
     pub vision: Arc<dyn VisionClient>,
     /// The catalogue.
     pub catalog: Arc<Catalog>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why the service does not run.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The port is taken, or the address is not one of this machine.
-    #[error("cannot listen on {address}; is HOST an address of this machine and PORT free?")]
+    #[error(
+        "cannot listen on {address}; is HOST (or METRICS_ADDR) an address of this machine and PORT free?"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -64,8 +78,22 @@ pub enum RunError {
 }
 
 impl Parts {
-    /// Builds what the settings choose; `address` is where the service listens.
+    /// Builds what the settings choose, for the one process that serves; `address` is where it listens.
     pub async fn build(settings: &Settings, address: SocketAddr) -> Result<Self, RunError> {
+        Self::build_with(settings, address, JournalUse::Drain).await
+    }
+
+    /// The same for a process that works beside the service and leaves the journal of records to it.
+    pub async fn build_beside(settings: &Settings) -> Result<Self, RunError> {
+        let address = (settings.server.host, settings.server.port).into();
+        Self::build_with(settings, address, JournalUse::Look).await
+    }
+
+    async fn build_with(
+        settings: &Settings,
+        address: SocketAddr,
+        journal_use: JournalUse,
+    ) -> Result<Self, RunError> {
         let catalog = Arc::new(Catalog::embedded()?);
         let mut mock_storage = None;
         let storage: Arc<dyn StorageClient> = match &settings.storage {
@@ -77,16 +105,13 @@ impl Parts {
             }
             StorageSettings::R2(r2) => Arc::new(R2StorageClient::connect(r2)),
         };
-        let sessions: Arc<dyn SessionStore> = match &settings.records {
-            RecordSettings::InMemory => Arc::new(SqliteSessionStore::in_memory()?),
-            RecordSettings::File(path) => Arc::new(SqliteSessionStore::open(path).await?),
-            RecordSettings::Snowflake(snowflake) => Arc::new(SnowflakeSessionStore::connect(snowflake)?),
-        };
+        let metrics = Arc::new(Metrics::default());
+        let Records { sessions, journal } = Records::build(settings, journal_use, &metrics).await?;
         let vision: Arc<dyn VisionClient> = match &settings.model {
             ModelSettings::Mock => Arc::new(MockVision::new()),
             ModelSettings::Claude(claude) => Arc::new(ClaudeVision::new(claude, &catalog)?),
         };
-        Ok(Self { storage, mock_storage, sessions, vision, catalog })
+        Ok(Self { storage, mock_storage, sessions, journal, vision, catalog, metrics })
     }
 
     /// The verbs over these parts.
@@ -104,7 +129,10 @@ impl Parts {
 
 /// Opens the port that the settings name.
 pub async fn listen(settings: &Settings) -> Result<TcpListener, RunError> {
-    let address = SocketAddr::new(settings.server.host, settings.server.port);
+    bind(SocketAddr::new(settings.server.host, settings.server.port)).await
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
 }
 
@@ -126,6 +154,20 @@ pub async fn serve(
         mock_storage: parts.mock_storage,
     };
     let app = http::router(state, &settings.server.cors);
+    let stop_metrics = CancellationToken::new();
+    if let Some(address) = settings.server.metrics {
+        let listener = bind(address).await?;
+        let address = listener.local_addr().unwrap_or(address);
+        tracing::info!(%address, "metrics are given out on http://{address}/metrics");
+        let serving = metrics::serve(listener, Arc::clone(&parts.metrics), stop_metrics.clone());
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "metrics are given out no more");
+            }
+        });
+    }
+    let _stop_metrics = stop_metrics.drop_guard();
+
     let draining = CancellationToken::new();
     let connections = tokio::spawn(connections::serve(listener, app, draining.clone()));
     let connections = AbortOnDropHandle::new(connections);
@@ -144,6 +186,14 @@ pub async fn serve(
     }
     if !coach.shut_down(deadline.saturating_duration_since(Instant::now())).await {
         tracing::error!("work in the background did not end; what it was doing may be incomplete");
+    }
+    // Last, since what ran until now may have left its end in the journal.
+    if let Some(journal) = &parts.journal
+        && !journal.shut_down(JOURNAL_PATIENCE).await
+    {
+        tracing::warn!(
+            "a write to the store of records was still on its way; it is sent again after the next start"
+        );
     }
     tracing::info!("stopped");
     Ok(())
