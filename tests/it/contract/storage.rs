@@ -144,7 +144,6 @@ async fn r2_in_this_process() -> Opened {
 
 /// The bucket that the settings of the environment name, as the service itself reads them.
 #[cfg(feature = "live")]
-#[expect(clippy::unused_async, reason = "as the others")]
 async fn r2_of_the_environment() -> Opened {
     use swimcoach::config::StorageSettings;
     let settings = Settings::load(&|name| match name {
