@@ -7,10 +7,12 @@ use crate::session::{Frame, FrameNumber, Owner, Session, SessionId, Stroke};
 use crate::storage::{FrameMetadata, FramePath, StoredFrame};
 use crate::upstream::UpstreamError;
 use bytes::Bytes;
+use futures_util::poll;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
@@ -176,7 +178,14 @@ impl Upload {
             self.one_stored().await?;
         }
         let path = FramePath::new(self.session, number);
-        self.storing.spawn(store(self.coach.clone(), path, admitted));
+        let mut storing = Box::pin(store(self.coach.clone(), path, admitted));
+        // What is done at once, as with storage in memory, is not worth a task.
+        match poll!(&mut storing) {
+            Poll::Ready(stored) => self.stored.push(stored?),
+            Poll::Pending => {
+                self.storing.spawn(storing);
+            }
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::config::UploadLimits;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{Deserialize, IntoDeserializer};
 use std::collections::BTreeSet;
@@ -113,18 +113,20 @@ async fn read_parts(
     Ok(details)
 }
 
-/// The bytes of one frame. They are kept as they came until the part is complete and joined once, so that
-/// no byte is copied twice.
+/// The bytes of one frame. They are kept as they came until the part is complete and then joined once, so
+/// that they are copied no oftener than that, into no more memory than they need.
 async fn read_frame(mut field: Field<'_>, number: u16, limits: &UploadLimits) -> Result<Bytes, ApiError> {
     let max_bytes = limits.max_frame_bytes;
-    let mut frame = BytesMut::new();
-    while let Some(chunk) = within_idle(field.chunk(), limits).await? {
-        if max_bytes < (frame.len() + chunk.len()) as u64 {
+    let mut pieces = Vec::new();
+    let mut size = 0;
+    while let Some(piece) = within_idle(field.chunk(), limits).await? {
+        size += piece.len() as u64;
+        if max_bytes < size {
             return Err(CoachError::from(UploadError::FrameTooLarge { number, max_bytes }).into());
         }
-        frame.extend_from_slice(&chunk);
+        pieces.push(piece);
     }
-    Ok(frame.freeze())
+    Ok(pieces.concat().into())
 }
 
 async fn read_text(mut field: Field<'_>, limits: &UploadLimits) -> Result<String, ApiError> {
