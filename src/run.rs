@@ -168,9 +168,9 @@ pub async fn serve(
     }
     let _stop_metrics = stop_metrics.drop_guard();
 
-    let draining = CancellationToken::new();
-    let connections = tokio::spawn(connections::serve(listener, app, draining.clone()));
-    let connections = AbortOnDropHandle::new(connections);
+    let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
+    let connections = connections::serve(listener, app, draining.clone(), cut.clone());
+    let mut connections = AbortOnDropHandle::new(tokio::spawn(connections));
 
     stop.cancelled().await;
     tracing::info!("stopping: no longer ready, running requests may finish");
@@ -178,11 +178,18 @@ pub async fn serve(
     tokio::time::sleep(settings.server.drain_delay).await;
     draining.cancel();
     let deadline = Instant::now() + settings.server.shutdown_timeout;
-    if tokio::time::timeout_at(deadline, connections).await.is_err() {
+    let mut ended = tokio::time::timeout_at(deadline, &mut connections).await;
+    if ended.is_err() {
         tracing::warn!(
             "connections were still open after {:?} and are cut",
             settings.server.shutdown_timeout
         );
+        cut.cancel();
+        // Until the last is gone, since what it leaves to be undone is part of what is waited for next.
+        ended = Ok(connections.await);
+    }
+    if let Ok(Err(error)) = ended {
+        tracing::error!(%error, "accepting connections broke off");
     }
     if !coach.shut_down(deadline.saturating_duration_since(Instant::now())).await {
         tracing::error!("work in the background did not end; what it was doing may be incomplete");

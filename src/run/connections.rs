@@ -36,8 +36,13 @@ const PING: Duration = Duration::from_secs(30);
 const BREATH: Duration = Duration::from_secs(1);
 
 /// Accepts connections until `draining` is cancelled, then waits until the open ones have answered what they were
-/// asked. Dropped, it cuts them.
-pub(super) async fn serve(listener: TcpListener, app: Router, draining: CancellationToken) {
+/// asked, or cuts them when `cut` is cancelled. When it returns, nothing of any request is left.
+pub(super) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    draining: CancellationToken,
+    cut: CancellationToken,
+) {
     let builder = builder();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut open = JoinSet::new();
@@ -52,7 +57,10 @@ pub(super) async fn serve(listener: TcpListener, app: Router, draining: Cancella
         }
     }
     drop(listener);
-    while open.join_next().await.is_some() {}
+    let answered = async { while open.join_next().await.is_some() {} };
+    if cut.run_until_cancelled(answered).await.is_none() {
+        open.shutdown().await;
+    }
 }
 
 fn builder() -> Builder<TokioExecutor> {

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use crate::support::form::Form;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use swimcoach::config::Settings;
 use swimcoach::run::{self, Parts};
@@ -122,4 +124,37 @@ async fn an_upload_that_is_refused_at_the_door_hears_why_although_it_is_still_se
 
     assert_eq!(reply.status(), 413);
     assert_eq!(reply.json::<serde_json::Value>().await.unwrap()["code"], "request_too_large");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_a_stop_cuts_leaves_nothing_behind() {
+    let mut settings = Settings::demo().unwrap();
+    settings.server.port = 0;
+    settings.server.shutdown_timeout = Duration::from_millis(50);
+    let listener = run::listen(&settings).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let parts = Parts::build(&settings, address).await.unwrap();
+    let storage = Arc::clone(parts.mock_storage.as_ref().unwrap());
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let service = tokio::spawn(async move { run::serve(listener, parts, &settings, stopped).await });
+    let body = Form::frames(2).body();
+    let head = format!(
+        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: test\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+        Form::content_type(),
+        body.len(),
+    );
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&[head.as_bytes(), &body[..body.len() - 100]].concat()).await.unwrap();
+    let stored = async {
+        while storage.keys().is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), stored).await.unwrap();
+
+    stop.cancel();
+    service.await.unwrap().unwrap();
+
+    assert_eq!(storage.keys(), [""; 0]);
 }
