@@ -83,11 +83,13 @@ impl Jobs {
         self.tracker.spawn(work)
     }
 
-    /// Waits up to `limit` for everything to end by itself, then cancels the jobs and waits for them to
-    /// record it. Returns whether everything ended.
+    /// Lets no job begin that has not had its turn, waits up to `limit` for everything to end by itself, then
+    /// cancels the jobs and waits for them to record it. Returns whether everything ended.
     pub async fn shut_down(&self, limit: Duration) -> bool {
         const RECORDING: Duration = Duration::from_secs(5);
         self.tracker.close();
+        // What would begin now would be paid for and then cut.
+        self.running.close();
         if tokio::time::timeout(limit, self.tracker.wait()).await.is_ok() {
             return true;
         }
@@ -127,7 +129,8 @@ fn lock(by_session: &Mutex<BySession>) -> MutexGuard<'_, BySession> {
 pub struct Turn(Arc<Semaphore>);
 
 impl Turn {
-    /// Waits for the turn; the job runs for as long as it holds the result.
+    /// Waits for the turn; the job runs for as long as it holds the result. `None` when no turn will come,
+    /// since the service stops.
     pub async fn come(self) -> Option<OwnedSemaphorePermit> {
         self.0.acquire_owned().await.ok()
     }

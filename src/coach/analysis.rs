@@ -82,7 +82,7 @@ impl Coach {
         turn: Turn,
         progress: &mut Progress,
     ) -> Result<(), AnalysisError> {
-        let _turn = turn.come().await;
+        let _turn = turn.come().await.ok_or(AnalysisError::Stopped)?;
         let frames = self.download(session).await?;
         let (report, frames_sha256) = self.check_capture(session, &frames).await?;
         let look = Look {

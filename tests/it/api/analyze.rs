@@ -447,6 +447,28 @@ async fn a_stop_gives_an_analysis_its_time_and_then_records_that_it_was_interrup
     assert_eq!(detail["can_resume"], true);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_analysis_that_waits_for_its_turn_does_not_begin_once_the_service_stops() {
+    let app = TestApp::with(|it| it.jobs.max_running = 1);
+    app.vision.finds();
+    app.vision.hold();
+    let [running, waiting] = [app.uploaded(Form::frames(2)).await, app.uploaded(Form::frames(2)).await];
+    app.analyze(&running, Value::Null).await;
+    app.vision.began(1).await;
+    app.analyze(&waiting, Value::Null).await;
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        app.vision.release();
+    };
+
+    let (ended, ()) = tokio::join!(app.coach.shut_down(Duration::from_secs(30)), release);
+
+    assert!(ended);
+    assert_eq!(app.show(&running).await.json()["status"], "complete");
+    assert_eq!(code(&app.show(&waiting).await.json()), "interrupted");
+    assert_eq!(app.vision.seen().len(), 1);
+}
+
 #[tokio::test]
 async fn a_delete_stops_the_analysis_and_no_late_write_brings_the_session_back() {
     let app = TestApp::new();
