@@ -17,6 +17,9 @@ use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
+/// The latest time in a clip, in milliseconds: a day.
+const MAX_TIMESTAMP_MS: u64 = 86_400_000;
+
 /// Frames of one upload that are on their way to storage at one time.
 const FRAMES_IN_FLIGHT: usize = 8;
 
@@ -146,6 +149,11 @@ impl Upload {
             }
             if entry.sha256.is_some() && 0 < self.received {
                 return refuse("it announces SHA-256 digests, so it must come before the frames".to_owned());
+            }
+            if entry.timestamp_ms.is_some_and(|it| MAX_TIMESTAMP_MS < it) {
+                return refuse(format!(
+                    "timestamp_ms of frame {number} is more than a day; it is a time in the clip"
+                ));
             }
             if announced.insert(number, entry).is_some() {
                 return refuse(format!("frame {number} is there twice"));

@@ -8,7 +8,7 @@ use crate::config::UploadLimits;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{Deserialize, IntoDeserializer};
 use std::collections::BTreeSet;
@@ -25,6 +25,8 @@ const LONGEST: Duration = Duration::from_mins(30);
 pub(super) const MAX_NOTES: usize = 2000;
 /// Longest text of `title`, in characters.
 const MAX_TITLE: usize = 200;
+/// Under this many bytes a piece of a frame is worth copying at once.
+const SMALL_PIECE: usize = 4096;
 /// Longest of any text part, in bytes.
 const MAX_TEXT_BYTES: usize = 256 * 1024;
 
@@ -114,18 +116,25 @@ async fn read_parts(
 }
 
 /// The bytes of one frame. They are kept as they came until the part is complete and then joined once, so
-/// that they are copied no oftener than that, into no more memory than they need.
+/// that they are copied no oftener than that, into no more memory than they need. Only small pieces are joined
+/// at once: there can be many of them, and each would take more room than its bytes.
 async fn read_frame(mut field: Field<'_>, number: u16, limits: &UploadLimits) -> Result<Bytes, ApiError> {
     let max_bytes = limits.max_frame_bytes;
-    let mut pieces = Vec::new();
+    let (mut pieces, mut small) = (Vec::new(), BytesMut::new());
     let mut size = 0;
     while let Some(piece) = within_idle(field.chunk(), limits).await? {
         size += piece.len() as u64;
         if max_bytes < size {
             return Err(CoachError::from(UploadError::FrameTooLarge { number, max_bytes }).into());
         }
-        pieces.push(piece);
+        if piece.len() < SMALL_PIECE {
+            small.extend_from_slice(&piece);
+        } else {
+            pieces.push(small.split().freeze());
+            pieces.push(piece);
+        }
     }
+    pieces.push(small.freeze());
     Ok(pieces.concat().into())
 }
 

@@ -1,11 +1,17 @@
 //! Uploads that are taken.
 
-use crate::support::app::TestApp;
+use crate::support::app::{TestApp, upload_request};
 use crate::support::form::Form;
 use crate::support::pictures;
+use axum::body::Body;
 use axum::http::StatusCode;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::convert::Infallible;
+use swimcoach::session::FrameNumber;
+use swimcoach::storage::{FramePath, StorageClient};
 
 fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
@@ -143,5 +149,38 @@ async fn nothing_private_in_a_frame_reaches_storage() {
     let shown = app.vision.seen();
     for secret in pictures::SECRETS {
         assert_eq!(memchr::memmem::find(&shown[0].jpegs[0], secret.as_bytes()), None, "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_frame_is_stored_byte_for_byte_in_whatever_pieces_it_comes() {
+    let app = TestApp::new();
+    let frames = [pictures::jpeg(320, 240, 1), pictures::jpeg(640, 480, 2)];
+    let body = Form::new().frame(&frames[0]).frame(&frames[1]).body();
+    // Single bytes, pieces that are joined at once, larger ones, and both in turn.
+    for sizes in [&[1][..], &[700], &[5000], &[1, 4096, 4095]] {
+        let mut pieces = Vec::new();
+        let mut rest = Bytes::from(body.clone());
+        for size in sizes.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            pieces.push(rest.split_to(rest.len().min(*size)));
+        }
+        // Each is awaited by itself, as if it came over a network.
+        let pieces = stream::iter(pieces).then(async |piece| {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(piece)
+        });
+
+        let reply = app.send(upload_request(Body::from_stream(pieces))).await;
+
+        assert_eq!(reply.status, StatusCode::CREATED, "{sizes:?}");
+        let id = reply.json()["session_id"].as_str().unwrap().parse().unwrap();
+        for (number, frame) in (1..).zip(&frames) {
+            let path = FramePath::new(id, FrameNumber::new(number).unwrap());
+            let stored = app.storage.download_frame(&path).await.unwrap().unwrap();
+            assert!(stored == frame, "frame {number} in pieces of {sizes:?}");
+        }
     }
 }

@@ -107,6 +107,7 @@ async fn a_manifest_that_does_not_fit_the_frames_is_refused() {
         (json!([{ "number": 1, "sha256": digest }]), "must come before the frames"),
         (json!([{ "number": 1, "time": 5 }]), "unknown field"),
         (json!([{ "number": 1, "timestamp_ms": -5 }]), "expected u64"),
+        (json!([{ "number": 1, "timestamp_ms": u64::MAX }]), "more than a day"),
         (json!({ "1": 0 }), "expected a sequence"),
     ] {
         let form = Form::frames(3).text("manifest", &manifest.to_string());
