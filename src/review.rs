@@ -7,7 +7,7 @@
 //!
 //! What was dropped must not come back as free text. The model writes its summary beside its findings and
 //! may repeat any of them there, so the summary stands only where every claim does; otherwise it is made
-//! from what stands ([`summary`]) and a warning says so. Where frames are not fit for coaching nothing of
+//! from what stands (`summary`) and a warning says so. Where frames are not fit for coaching nothing of
 //! the model's text is published but how to film. The notes are answered from the published analysis alone.
 
 mod cycles;
