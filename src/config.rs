@@ -18,7 +18,7 @@ use crate::storage::r2::{R2Limits, R2Settings};
 use crate::vision::claude::ClaudeSettings;
 use secrecy::SecretString;
 use std::fmt::{self, Display};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 use url::Url;
@@ -176,6 +176,25 @@ impl Settings {
             "R2_MOCK_MODE" | "SNOWFLAKE_MOCK_MODE" | "ANTHROPIC_MOCK_MODE" => Some("true".to_owned()),
             _ => None,
         })
+    }
+}
+
+impl ServerSettings {
+    /// Reads these alone, for whoever only wants to find a running service.
+    pub fn load(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut reader = Reader { lookup, problems: Vec::new() };
+        let server = reader.server();
+        if reader.problems.is_empty() { Ok(server) } else { Err(SettingsError { problems: reader.problems }) }
+    }
+
+    /// Where this machine reaches the service: the address that it binds, or loopback where it binds them all.
+    pub fn local_address(&self) -> SocketAddr {
+        let ip = match self.host {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.port)
     }
 }
 

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
-use swimcoach::config::{RecordSettings, Settings};
+use swimcoach::config::{RecordSettings, ServerSettings, Settings};
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
 use swimcoach::run::{self, Parts};
 use swimcoach::{doctor, telemetry};
@@ -144,7 +144,7 @@ async fn sweep(
     if matches!(settings.records, RecordSettings::InMemory) {
         return Err(
             "records are kept in memory, so every session in storage would look like one that failed; set \
-                    DATABASE_URL to where the service keeps its records"
+                    SNOWFLAKE_ACCOUNT or DATABASE_URL to where the service keeps its records"
                 .into(),
         );
     }
@@ -154,8 +154,8 @@ async fn sweep(
     let count = orphans.sessions.len();
     if 0 < count && orphans.known == 0 && !dry_run && !records_are_empty {
         return Err(format!(
-            "the records know none of the {count} sessions in storage; is DATABASE_URL the one of the service? If it \
-             is, repeat with --records-are-empty"
+            "the records know none of the {count} sessions in storage; are SNOWFLAKE_DATABASE and SNOWFLAKE_SCHEMA, or \
+             DATABASE_URL, those of the service? If they are, repeat with --records-are-empty"
         )
         .into());
     }
@@ -226,15 +226,18 @@ fn no_journal(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
 }
 
 async fn health() -> Result<bool, Box<dyn Error>> {
-    let lookup = |name: &str| std::env::var(name).ok();
-    let port: u16 = lookup("PORT").map_or(Ok(8000), |it| it.parse())?;
+    let address = ServerSettings::load(&variables()?)?.local_address();
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
-    let answer = client.get(format!("http://127.0.0.1:{port}/health/ready")).send().await?;
+    let answer = client.get(format!("http://{address}/health/ready")).send().await?;
     Ok(answer.status().is_success())
 }
 
-/// The settings of the environment, and of `.env` in this folder or one above it where there is one.
 fn environment() -> Result<Settings, Box<dyn Error>> {
+    Ok(Settings::load(&variables()?)?)
+}
+
+/// The variables of the environment, and of `.env` in this folder or one above it where there is one.
+fn variables() -> Result<impl Fn(&str) -> Option<String>, Box<dyn Error>> {
     let file: HashMap<String, String> = match dotenvy::dotenv_iter() {
         Ok(lines) => {
             lines.collect::<Result<_, _>>().map_err(|error| format!(".env cannot be read: {error}"))?
@@ -242,7 +245,7 @@ fn environment() -> Result<Settings, Box<dyn Error>> {
         Err(error) if error.not_found() => HashMap::new(),
         Err(error) => return Err(format!(".env cannot be read: {error}").into()),
     };
-    Ok(Settings::load(&|name| std::env::var(name).ok().or_else(|| file.get(name).cloned()))?)
+    Ok(move |name: &str| std::env::var(name).ok().or_else(|| file.get(name).cloned()))
 }
 
 /// A token that is cancelled by SIGTERM or Ctrl-C. Whoever sends a second one does not want to wait.

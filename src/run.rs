@@ -72,6 +72,12 @@ pub enum RunError {
     /// A part could not be built.
     #[error(transparent)]
     Part(#[from] UpstreamError),
+    /// This machine trusts nobody.
+    #[error(
+        "this machine has no root certificates to check the bucket's against; install them (ca-certificates), or name a \
+         file of them in SSL_CERT_FILE"
+    )]
+    NoRoots,
     /// No URL can be made of the address.
     #[error("PUBLIC_URL is needed: no URL can be made of {0}")]
     PublicUrl(SocketAddr),
@@ -103,7 +109,10 @@ impl Parts {
                 mock_storage = Some(Arc::<MockStorageClient>::clone(&mock));
                 mock
             }
-            StorageSettings::R2(r2) => Arc::new(R2StorageClient::connect(r2)),
+            StorageSettings::R2(r2) => {
+                there_are_roots()?;
+                Arc::new(R2StorageClient::connect(r2))
+            }
         };
         let metrics = Arc::new(Metrics::default());
         let Records { sessions, journal } = Records::build(settings, journal_use, &metrics).await?;
@@ -203,6 +212,16 @@ pub async fn serve(
         );
     }
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Asked before the S3 client is built, since that panics in a debug build and otherwise blames the bucket.
+fn there_are_roots() -> Result<(), RunError> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        tracing::error!(errors = ?found.errors, "no root certificates");
+        return Err(RunError::NoRoots);
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 use crate::support::form::Form;
 use crate::support::pictures;
+use crate::support::s3_server::S3Server;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -233,6 +234,45 @@ async fn doctor_names_the_setting_behind_a_storage_that_cannot_be_reached() {
 }
 
 #[tokio::test]
+async fn doctor_tells_by_which_code_storage_refuses_a_wrong_secret() {
+    let server = S3Server::start().await;
+    let right = server.settings();
+    let settings = [
+        ("R2_ENDPOINT", right.endpoint.as_str()),
+        ("R2_ACCESS_KEY_ID", &*right.access_key_id),
+        ("R2_SECRET_ACCESS_KEY", "another-secret"),
+        ("R2_BUCKET_NAME", &*right.bucket),
+        ("SNOWFLAKE_MOCK_MODE", "true"),
+        ("ANTHROPIC_MOCK_MODE", "true"),
+    ];
+
+    let output = output(&["doctor"], &settings).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout);
+    assert!(told.contains("SignatureDoesNotMatch") && told.contains("R2_SECRET_ACCESS_KEY"), "{told}");
+}
+
+#[tokio::test]
+async fn a_machine_without_root_certificates_is_told_so() {
+    let none = tempfile::NamedTempFile::new().unwrap();
+    let settings = [
+        ("SSL_CERT_FILE", none.path().to_str().unwrap()),
+        ("R2_ENDPOINT", "https://127.0.0.1:9"),
+        ("R2_ACCESS_KEY_ID", "key"),
+        ("R2_SECRET_ACCESS_KEY", "secret-r2"),
+        ("R2_BUCKET_NAME", "frames"),
+        ("SNOWFLAKE_MOCK_MODE", "true"),
+        ("ANTHROPIC_MOCK_MODE", "true"),
+    ];
+
+    let output = output(&["doctor"], &settings).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("SSL_CERT_FILE"), "{output:?}");
+}
+
+#[tokio::test]
 async fn health_tells_by_its_exit_code_whether_the_service_is_ready() {
     let mut service = Service::start(&IN_MEMORY).await;
     let port = service.address.split(':').nth(1).unwrap().to_owned();
@@ -244,6 +284,31 @@ async fn health_tells_by_its_exit_code_whether_the_service_is_ready() {
 
     assert_eq!(ready.status.code(), Some(0));
     assert_eq!(gone.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn health_finds_the_service_by_the_file_of_settings() {
+    let service = Service::start(&IN_MEMORY).await;
+    let folder = tempfile::tempdir().unwrap();
+    let port = service.address.split(':').nth(1).unwrap();
+    std::fs::write(folder.path().join(".env"), format!("PORT={port}\n")).unwrap();
+
+    let asked = swimcoach(&["health"], &[]).current_dir(folder.path()).output();
+    let output = tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[tokio::test]
+async fn log_lines_that_go_to_no_terminal_have_no_colors() {
+    let settings = [&IN_MEMORY[..4], &[("LOG_FORMAT", "text")]].concat();
+    let mut process = swimcoach(&["serve"], &settings).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+
+    let line = tokio::time::timeout(PATIENCE, log.next_line()).await.unwrap().unwrap().unwrap();
+
+    assert!(line.contains("listening on http://"), "{line}");
+    assert!(!line.contains('\x1b'), "{line:?}");
 }
 
 #[tokio::test]

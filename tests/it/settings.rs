@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
-use swimcoach::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
+use swimcoach::config::{ModelSettings, RecordSettings, ServerSettings, Settings, StorageSettings};
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::R2StorageClient;
 use swimcoach::storage::{FramePath, StorageClient};
@@ -282,6 +282,24 @@ fn the_service_is_not_reachable_from_other_machines_unless_somebody_says_that_it
         assert_eq!(allowed.server.host.to_string(), outside);
     }
     assert_eq!(only_problem(mocks_with(&[("HOST", "coach.example")])), "HOST must be an IP address");
+}
+
+#[test]
+fn a_service_on_every_address_is_reached_by_loopback_and_any_other_where_it_listens() {
+    for (host, reached) in [
+        ("", "127.0.0.1:8001"),
+        ("0.0.0.0", "127.0.0.1:8001"),
+        ("127.0.0.2", "127.0.0.2:8001"),
+        ("::", "[::1]:8001"),
+        ("2001:db8::1", "[2001:db8::1]:8001"),
+    ] {
+        let variables = [("HOST", host), ("PORT", "8001"), ("ALLOW_UNAUTHENTICATED", "true")];
+        let lookup = |name: &str| variables.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());
+
+        let server = ServerSettings::load(&lookup).unwrap();
+
+        assert_eq!(server.local_address().to_string(), reached);
+    }
 }
 
 #[test]
