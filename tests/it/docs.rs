@@ -10,11 +10,13 @@ const README: &str = include_str!("../../README.md");
 const API: &str = include_str!("../../docs/api.md");
 const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 6] = [
     ("README.md", README),
     ("docs/api.md", API),
     ("docs/architecture.md", ARCHITECTURE),
     ("docs/operations.md", OPERATIONS),
+    ("docs/snowflake.md", include_str!("../../docs/snowflake.md")),
+    ("docs/storage.md", include_str!("../../docs/storage.md")),
 ];
 const TEMPLATE: &str = include_str!("../../.env.template");
 
@@ -36,7 +38,7 @@ fn every_route_is_described_and_no_other() {
 fn a_setting_that_a_page_names_is_one_of_the_template() {
     let known: BTreeSet<&str> =
         TEMPLATE.lines().filter_map(|it| Some(it.trim_start_matches('#').split_once('=')?.0)).collect();
-    let prefixes = ["R2_", "SNOWFLAKE_", "ANTHROPIC_", "MAX_", "SHUTDOWN_", "LOG_"];
+    let prefixes = ["R2_", "SNOWFLAKE_", "ANTHROPIC_", "MAX_", "SHUTDOWN_", "LOG_", "METRICS_", "STALE_"];
     for (page, text) in PAGES {
         let words = text.split(|it: char| !it.is_ascii_uppercase() && !it.is_ascii_digit() && it != '_');
         for word in words.filter(|word| prefixes.iter().any(|it| word.starts_with(it) && it != word)) {
