@@ -7,7 +7,7 @@ use crate::config::{ModelSettings, RecordSettings, Settings, StorageSettings};
 use crate::metadata::StoreHealth;
 use crate::run::Parts;
 use crate::session::{FrameNumber, SessionId};
-use crate::storage::{FrameMetadata, FramePath, StorageClient};
+use crate::storage::{Download, FrameMetadata, FramePath, StorageClient};
 use crate::telemetry;
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
@@ -44,13 +44,13 @@ async fn probe_storage(storage: &dyn StorageClient) -> Result<(), UpstreamError>
         Err(UpstreamError::new(Service::Storage, operation, UpstreamErrorKind::InvalidResponse, what))
     };
 
-    storage.upload_frame(&path, Bytes::from_static(PROBE), &metadata).await?;
-    let read = storage.download_frame(&path).await?;
+    let stored = storage.upload_frame(&path, Bytes::from_static(PROBE), &metadata).await?;
+    let read = storage.download_frame(&stored).await?;
     let listed = storage.list_frames(session).await?;
     let deleted = storage.delete_frames(session).await?;
     // What readiness asks; last, since a refusal of it carries no code that tells why.
     storage.check().await?;
-    if read.as_deref() != Some(PROBE) {
+    if read != Download::Frame(Bytes::from_static(PROBE)) {
         return wrong("GetObject", "other bytes came back than were stored");
     }
     if listed.len() != 1 || deleted.frames != 1 {

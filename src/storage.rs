@@ -24,10 +24,11 @@ pub const MAX_PRESIGN_TTL: Duration = Duration::from_hours(7 * 24);
 /// Keeps the frames of sessions.
 ///
 /// # Contract
-/// - An upload that is acknowledged is readable byte for byte, by any replica, at once.
+/// - An upload that is acknowledged is readable byte for byte, by any replica, at once. A download never
+///   passes other bytes off as the ones that were stored, however alike they are.
 /// - An upload replaces what was there; the same upload twice is the same as once.
-/// - Absence is no error: downloading what is not there gives `None`, listing gives nothing, deleting
-///   counts zero.
+/// - Absence is no error: downloading what is not there gives [`Download::Missing`], listing gives nothing,
+///   deleting counts zero.
 /// - Listing and deleting see every object of the session, however many pages that takes, and no object
 ///   of another.
 /// - A deletion that did not remove everything is an error, and can be repeated.
@@ -43,8 +44,8 @@ pub trait StorageClient: Debug + Send + Sync {
         metadata: &FrameMetadata,
     ) -> Result<StoredFrame, UpstreamError>;
 
-    /// The bytes of one frame, `None` when there is no such object.
-    async fn download_frame(&self, path: &FramePath) -> Result<Option<Bytes>, UpstreamError>;
+    /// The bytes of one frame, which is told by what its upload returned. Never reads more than its size.
+    async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError>;
 
     /// Every stored frame of a session, by number.
     async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError>;
@@ -151,6 +152,28 @@ pub struct StoredFrame {
     pub size_bytes: u64,
     /// Its entity tag, without quotes. Equal bytes have equal tags within one storage.
     pub etag: String,
+}
+
+/// What lies under the key of a frame that was stored.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Download {
+    /// The frame.
+    Frame(Bytes),
+    /// Something else.
+    Changed,
+    /// Nothing.
+    Missing,
+}
+
+/// Without the picture, which no log may hold.
+impl Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(jpeg) => write!(f, "Frame({} bytes)", jpeg.len()),
+            Self::Changed => f.write_str("Changed"),
+            Self::Missing => f.write_str("Missing"),
+        }
+    }
 }
 
 /// How much a deletion removed.

@@ -6,7 +6,7 @@ use crate::capture::{self, CaptureFrame, CaptureReport};
 use crate::jobs::{Place, Turn};
 use crate::review::{self, ReviewContext, SentFrame};
 use crate::session::{Analysis, AnalysisStatus, Failure, Frame, FrameNumber, Session};
-use crate::storage::FramePath;
+use crate::storage::{Download, FramePath, StoredFrame};
 use crate::upstream::{self, RetryPolicy, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Look, LookFrame, VisionError, VisionErrorKind};
 use bytes::Bytes;
@@ -119,13 +119,15 @@ impl Coach {
     async fn download(&self, session: &Session) -> Result<Vec<Bytes>, AnalysisError> {
         // Storage bounds how many requests are in flight.
         try_join_all(session.frames.iter().map(|frame| async move {
-            let path = FramePath::new(session.id, frame.number);
-            let jpeg = self.storage.download_frame(&path).await?;
-            let jpeg = jpeg.ok_or(AnalysisError::FrameMissing(frame.number))?;
-            if jpeg.len() as u64 == frame.size_bytes {
-                Ok(jpeg)
-            } else {
-                Err(AnalysisError::FrameChanged(frame.number))
+            let stored = StoredFrame {
+                path: FramePath::new(session.id, frame.number),
+                size_bytes: frame.size_bytes,
+                etag: frame.etag.clone(),
+            };
+            match self.storage.download_frame(&stored).await? {
+                Download::Frame(jpeg) => Ok(jpeg),
+                Download::Changed => Err(AnalysisError::FrameChanged(frame.number)),
+                Download::Missing => Err(AnalysisError::FrameMissing(frame.number)),
             }
         }))
         .await

@@ -4,8 +4,8 @@
 //! of this process and expire, as R2's do.
 
 use super::{
-    CONTENT_TYPE, DeletedFrames, ExpectedFrame, FrameMetadata, FramePath, MAX_PRESIGN_TTL, PresignedPut,
-    StorageClient, StoredFrame,
+    CONTENT_TYPE, DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, MAX_PRESIGN_TTL,
+    PresignedPut, StorageClient, StoredFrame,
 };
 use crate::session::{FrameNumber, SessionId};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
@@ -241,8 +241,12 @@ impl StorageClient for MockStorageClient {
         })
     }
 
-    async fn download_frame(&self, path: &FramePath) -> Result<Option<Bytes>, UpstreamError> {
-        Ok(self.kept().objects.get(path).map(|it| it.jpeg.clone()))
+    async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {
+        Ok(match self.kept().objects.get(&frame.path) {
+            Some(object) if object.etag == frame.etag => Download::Frame(object.jpeg.clone()),
+            Some(_) => Download::Changed,
+            None => Download::Missing,
+        })
     }
 
     async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {

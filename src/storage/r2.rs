@@ -12,8 +12,8 @@ mod presign;
 
 use self::error::failure;
 use super::{
-    CONTENT_TYPE, DeletedFrames, ExpectedFrame, FrameMetadata, FramePath, PresignedPut, StorageClient,
-    StoredFrame,
+    CONTENT_TYPE, DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, PresignedPut,
+    StorageClient, StoredFrame,
 };
 use crate::session::SessionId;
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
@@ -187,27 +187,32 @@ impl R2StorageClient {
         entity_tag("PutObject", stored.e_tag())
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, UpstreamError> {
-        let sent = self.client.get_object().bucket(&self.bucket).key(key).send().await;
+    async fn get(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {
+        let sent = self.client.get_object().bucket(&self.bucket).key(frame.path.to_string()).send().await;
         let object = match sent {
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
-                return Ok(None);
+                return Ok(Download::Missing);
             }
             sent => sent.map_err(|it| failure("GetObject", &it))?,
         };
-        let expected = object.content_length.and_then(|it| usize::try_from(it).ok());
+        let etag = entity_tag("GetObject", object.e_tag())?;
+        let size_bytes = object.content_length.and_then(|it| u64::try_from(it).ok());
+        let size_bytes =
+            size_bytes.ok_or_else(|| not_understood("GetObject", "an object without a length"))?;
+        // Before the body is read, so that something huge under the key takes no memory.
+        if etag != frame.etag || size_bytes != frame.size_bytes {
+            return Ok(Download::Changed);
+        }
         let broken = |why: String| {
             UpstreamError::new(Service::Storage, "GetObject", UpstreamErrorKind::Unavailable, why)
         };
         let body =
             object.body.collect().await.map_err(|error| broken(format!("the body broke off: {error}")))?;
-        let body = body.into_bytes();
-        match expected {
-            Some(expected) if expected != body.len() => {
-                Err(broken("the body is shorter than announced".to_owned()))
-            }
-            _ => Ok(Some(body)),
+        let jpeg = body.into_bytes();
+        if jpeg.len() as u64 != size_bytes {
+            return Err(broken("the body is shorter than announced".to_owned()));
         }
+        Ok(Download::Frame(jpeg))
     }
 }
 
@@ -231,9 +236,8 @@ impl StorageClient for R2StorageClient {
         Ok(StoredFrame { path: *path, size_bytes, etag })
     }
 
-    async fn download_frame(&self, path: &FramePath) -> Result<Option<Bytes>, UpstreamError> {
-        let key = path.to_string();
-        self.call("GetObject", self.ask("GetObject", || self.get(&key))).await
+    async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {
+        self.call("GetObject", self.ask("GetObject", || self.get(frame))).await
     }
 
     async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {

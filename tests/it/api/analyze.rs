@@ -195,7 +195,7 @@ async fn a_frame_that_is_gone_changed_or_damaged_fails_the_analysis_before_the_m
         (Some(pictures::jpeg(320, 240, 4)), "frame_changed"),
     ] {
         let id = app.uploaded(Form::frames(15)).await;
-        app.storage.replace(&id, 3, replacement);
+        app.storage.replace(&id, 3, replacement).await;
 
         let detail = app.analyzed(&id).await;
 
@@ -205,10 +205,13 @@ async fn a_frame_that_is_gone_changed_or_damaged_fails_the_analysis_before_the_m
         assert_eq!(detail["can_resume"], false);
     }
     let id = app.uploaded(Form::new().frame(&pictures::damaged_inside(320, 240))).await;
+    let mut of_the_same_size = original.clone();
+    of_the_same_size[original.len() / 2] ^= 1;
     let detail = app.analyzed(&id).await;
     assert_eq!(code(&detail), "frame_undecodable");
     assert_eq!(app.vision.seen(), []);
 }
+        (Some(of_the_same_size), "frame_changed"),
 
 #[tokio::test]
 async fn a_download_that_fails_at_any_frame_fails_the_analysis_before_the_model_is_asked() {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use std::time::Duration;
 use swimcoach::session::{FrameNumber, SessionId};
-use swimcoach::storage::{ExpectedFrame, FramePath, PresignedPut, StorageClient};
+use swimcoach::storage::{Download, ExpectedFrame, FramePath, PresignedPut, StorageClient};
 use url::Url;
 
 const TTL: Duration = Duration::from_mins(5);
@@ -101,9 +101,12 @@ async fn a_presigned_put_stores_once() {
     let second = put(&app, &presigned, &jpeg).await;
 
     assert_eq!(first.status, StatusCode::OK);
-    assert!(first.header("etag").is_some());
+    let etag = first.header("etag").unwrap();
+    let stored = app.storage.list_frames(path.session).await.unwrap();
+    assert_eq!(etag, format!("\"{}\"", stored[0].etag));
     second.problem(StatusCode::PRECONDITION_FAILED, "frame_exists");
-    assert_eq!(app.storage.download_frame(&path).await.unwrap().unwrap(), jpeg);
+    let read = app.storage.download_frame(&stored[0]).await.unwrap();
+    assert_eq!(read, Download::Frame(jpeg.into()));
 }
 
 #[tokio::test]
@@ -130,7 +133,7 @@ async fn a_presigned_put_of_another_length_or_type_or_to_another_key_is_refused(
     }
     let read = open(&app, &presigned.url).await;
     read.problem(StatusCode::FORBIDDEN, "signature_mismatch");
-    assert_eq!(app.storage.download_frame(&path).await.unwrap(), None);
+    assert_eq!(app.storage.list_frames(path.session).await.unwrap(), []);
 }
 
 #[tokio::test]

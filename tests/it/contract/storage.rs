@@ -22,8 +22,8 @@ use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::mock::MockStorageClient;
 use swimcoach::storage::r2::{R2Settings, R2StorageClient};
 use swimcoach::storage::{
-    CONTENT_TYPE, DeletedFrames, ExpectedFrame, FrameMetadata, FramePath, MAX_PRESIGN_TTL, PresignedPut,
-    StorageClient, StoredFrame,
+    CONTENT_TYPE, DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, MAX_PRESIGN_TTL,
+    PresignedPut, StorageClient, StoredFrame,
 };
 use swimcoach::upstream::UpstreamErrorKind;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,7 @@ macro_rules! contract {
             an_object_says_what_it_is_and_whose,
             what_is_not_there_is_no_error,
             an_upload_replaces_what_was_there,
+            what_replaced_a_frame_is_not_taken_for_it,
             equal_bytes_have_equal_tags_and_others_have_others,
             a_listing_shows_what_the_uploads_returned,
             frames_are_listed_by_number,
@@ -182,8 +183,17 @@ impl Opened {
         join_all(paths.iter().map(|path| self.upload(*path, b"x"))).await;
     }
 
-    async fn download(&self, path: FramePath) -> Option<Bytes> {
-        self.storage.download_frame(&path).await.unwrap()
+    async fn download(&self, frame: &StoredFrame) -> Download {
+        self.storage.download_frame(frame).await.unwrap()
+    }
+
+    /// What lies under the key of a frame, as a listing tells of it.
+    async fn content(&self, path: FramePath) -> Option<Bytes> {
+        let frames = self.storage.list_frames(path.session).await.unwrap();
+        match self.download(frames.iter().find(|it| it.path == path)?).await {
+            Download::Frame(jpeg) => Some(jpeg),
+            other => panic!("{path} is listed and cannot be downloaded: {other:?}"),
+        }
     }
 
     async fn numbers(&self, session: SessionId) -> Vec<u16> {
@@ -313,7 +323,7 @@ async fn a_frame_is_read_back_byte_for_byte(opened: &Opened) {
     let stored = opened.upload(path, &jpeg).await;
 
     assert_eq!((stored.path, stored.size_bytes), (path, 512));
-    assert_eq!(opened.download(path).await.unwrap(), jpeg);
+    assert_eq!(opened.download(&stored).await, Download::Frame(jpeg.into()));
 }
 
 async fn a_large_frame_is_read_back_byte_for_byte(opened: &Opened) {
@@ -321,9 +331,9 @@ async fn a_large_frame_is_read_back_byte_for_byte(opened: &Opened) {
     let jpeg: Vec<u8> =
         (0..5_000_003_u32).map(|it| it.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
 
-    opened.upload(path, &jpeg).await;
+    let stored = opened.upload(path, &jpeg).await;
 
-    assert!(opened.download(path).await.unwrap() == jpeg, "other bytes came back than were stored");
+    assert_eq!(opened.download(&stored).await, Download::Frame(jpeg.into()));
 }
 
 async fn an_object_says_what_it_is_and_whose(opened: &Opened) {
@@ -342,8 +352,9 @@ async fn an_object_says_what_it_is_and_whose(opened: &Opened) {
 
 async fn what_is_not_there_is_no_error(opened: &Opened) {
     let session = opened.session();
+    let never = StoredFrame { path: frame(session, 1), size_bytes: 4, etag: "tag".to_owned() };
 
-    assert_eq!(opened.download(frame(session, 1)).await, None);
+    assert_eq!(opened.download(&never).await, Download::Missing);
     assert_eq!(opened.storage.list_frames(session).await.unwrap(), []);
     assert_eq!(opened.storage.delete_frames(session).await.unwrap(), DeletedFrames::default());
 }
@@ -354,8 +365,19 @@ async fn an_upload_replaces_what_was_there(opened: &Opened) {
 
     let second = opened.upload(path, b"second").await;
 
-    assert_eq!(opened.download(path).await.unwrap(), "second");
+    assert_eq!(opened.download(&second).await, Download::Frame(Bytes::from_static(b"second")));
     assert_eq!(opened.storage.list_frames(path.session).await.unwrap(), [second]);
+}
+
+async fn what_replaced_a_frame_is_not_taken_for_it(opened: &Opened) {
+    let path = frame(opened.session(), 1);
+    let stored = opened.upload(path, b"the frame").await;
+
+    for other in [&b"The frame"[..], b"the fram", b"the frame that grew", b""] {
+        opened.upload(path, other).await;
+
+        assert_eq!(opened.download(&stored).await, Download::Changed, "{other:?}");
+    }
 }
 
 async fn equal_bytes_have_equal_tags_and_others_have_others(opened: &Opened) {
@@ -419,7 +441,7 @@ async fn deletion_counts_frames_and_bytes_and_can_be_repeated(opened: &Opened) {
 
     assert_eq!(deleted, DeletedFrames { frames: 2, bytes: 8 });
     assert_eq!(deleted_again, DeletedFrames::default());
-    assert_eq!(opened.download(frame(session, 1)).await, None);
+    assert_eq!(opened.content(frame(session, 1)).await, None);
     assert_eq!(opened.storage.list_frames(session).await.unwrap(), []);
 }
 
@@ -432,7 +454,7 @@ async fn deletion_leaves_other_sessions_alone(opened: &Opened) {
     opened.storage.delete_frames(gone).await.unwrap();
 
     assert_eq!(opened.sessions_after(kept).await.first(), Some(&kept_too));
-    assert!(opened.download(frame(kept, 1)).await.is_some());
+    assert!(opened.content(frame(kept, 1)).await.is_some());
 }
 
 async fn sessions_are_listed_in_order_after_the_given_one(opened: &Opened) {
@@ -496,7 +518,7 @@ async fn a_presigned_url_is_for_its_frame_and_its_method_only(opened: &Opened) {
 
     assert_eq!(read, StatusCode::FORBIDDEN);
     assert_eq!(written, StatusCode::FORBIDDEN);
-    assert_eq!(opened.download(frame(session, 1)).await.unwrap(), "mine");
+    assert_eq!(opened.content(frame(session, 1)).await.unwrap(), "mine");
 }
 
 async fn presigned_put(opened: &Opened) -> (FramePath, PresignedPut) {
@@ -513,7 +535,7 @@ async fn whoever_holds_a_presigned_request_stores_the_frame_once(opened: &Opened
 
     assert_eq!(first, StatusCode::OK);
     assert_eq!(second, StatusCode::PRECONDITION_FAILED);
-    assert_eq!(opened.download(path).await.unwrap(), "jpeg");
+    assert_eq!(opened.content(path).await.unwrap(), "jpeg");
 }
 
 async fn a_presigned_request_takes_no_other_length(opened: &Opened) {
@@ -523,7 +545,7 @@ async fn a_presigned_request_takes_no_other_length(opened: &Opened) {
     let shorter = put(&request, b"jpe", &[]).await;
 
     assert_eq!((longer, shorter), (StatusCode::FORBIDDEN, StatusCode::FORBIDDEN));
-    assert_eq!(opened.download(path).await, None);
+    assert_eq!(opened.content(path).await, None);
 }
 
 async fn a_presigned_request_takes_no_other_type(opened: &Opened) {
@@ -534,7 +556,7 @@ async fn a_presigned_request_takes_no_other_type(opened: &Opened) {
 
     assert_eq!(page, StatusCode::FORBIDDEN);
     assert!(nothing.is_client_error(), "{nothing}");
-    assert_eq!(opened.download(path).await, None);
+    assert_eq!(opened.content(path).await, None);
 }
 
 async fn a_presigned_request_that_may_replace_is_refused(opened: &Opened) {
@@ -544,7 +566,7 @@ async fn a_presigned_request_that_may_replace_is_refused(opened: &Opened) {
     let status = put(&request, b"jpeg", &[("if-none-match", "")]).await;
 
     assert!(status.is_client_error(), "{status}");
-    assert_eq!(opened.download(path).await.unwrap(), "kept");
+    assert_eq!(opened.content(path).await.unwrap(), "kept");
 }
 
 async fn a_presigned_url_stops_working(opened: &Opened) {

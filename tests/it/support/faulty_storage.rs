@@ -5,13 +5,14 @@
 use super::faults::Faults;
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::mock::MockStorageClient;
 use swimcoach::storage::{
-    DeletedFrames, ExpectedFrame, FrameMetadata, FramePath, PresignedPut, StorageClient, StoredFrame,
+    DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, PresignedPut, StorageClient,
+    StoredFrame,
 };
 use swimcoach::upstream::{Service, UpstreamError};
 use url::Url;
@@ -21,13 +22,13 @@ use url::Url;
 pub(crate) struct FaultyStorage {
     pub(crate) inner: Arc<MockStorageClient>,
     pub(crate) faults: Faults,
-    /// What is read instead of what was stored; `None` for an object that is gone.
-    replaced: Mutex<HashMap<FramePath, Option<Bytes>>>,
+    /// Frames whose objects are gone.
+    gone: Mutex<HashSet<FramePath>>,
 }
 
 impl FaultyStorage {
     pub(crate) fn new(inner: Arc<MockStorageClient>) -> Self {
-        Self { inner, faults: Faults::new(Service::Storage), replaced: Mutex::default() }
+        Self { inner, faults: Faults::new(Service::Storage), gone: Mutex::default() }
     }
 
     /// The keys of all objects, in order.
@@ -35,11 +36,16 @@ impl FaultyStorage {
         self.inner.keys()
     }
 
-    /// From now on this is read for a frame; `None` when it is gone.
-    pub(crate) fn replace(&self, session: &str, number: u32, jpeg: Option<Vec<u8>>) {
+    /// Puts something else under the key of a frame; `None` takes the object away.
+    pub(crate) async fn replace(&self, session: &str, number: u32, jpeg: Option<Vec<u8>>) {
         let number = FrameNumber::new(number).unwrap();
         let path = FramePath::new(session.parse().unwrap(), number);
-        self.replaced.lock().unwrap().insert(path, jpeg.map(Bytes::from));
+        let Some(jpeg) = jpeg else {
+            self.gone.lock().unwrap().insert(path);
+            return;
+        };
+        let metadata = FrameMetadata { width: 320, height: 240 };
+        self.inner.upload_frame(&path, jpeg.into(), &metadata).await.unwrap();
     }
 }
 
@@ -54,12 +60,11 @@ impl StorageClient for FaultyStorage {
         self.faults.call("upload_frame", self.inner.upload_frame(path, jpeg, metadata)).await
     }
 
-    async fn download_frame(&self, path: &FramePath) -> Result<Option<Bytes>, UpstreamError> {
-        let replaced = self.replaced.lock().unwrap().get(path).cloned();
-        match replaced {
-            Some(jpeg) => Ok(jpeg),
-            None => self.faults.call("download_frame", self.inner.download_frame(path)).await,
+    async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {
+        if self.gone.lock().unwrap().contains(&frame.path) {
+            return Ok(Download::Missing);
         }
+        self.faults.call("download_frame", self.inner.download_frame(frame)).await
     }
 
     async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {

@@ -36,9 +36,11 @@ pub(crate) enum Reply {
     Reset,
     /// Nothing is ever sent.
     Silence,
-    /// A 200 with this body that promises a byte more, after which the connection is closed.
+    /// A 200 with the entity tag `tag` and this body that promises a byte more, after which the connection is
+    /// closed.
     CutShort(Vec<u8>),
-    /// A 200 that promises a large body, of which a byte comes each time this long has passed, without end.
+    /// A 200 with the entity tag `tag` that promises a million bytes, of which one comes each time this long has
+    /// passed, without end.
     Drip(Duration),
 }
 
@@ -145,13 +147,15 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             Reply::Reset => return reset(stream),
             Reply::Silence => return std::future::pending().await,
             Reply::CutShort(body) => {
-                let head = format!("HTTP/1.1 200 As told\r\ncontent-length: {}\r\n\r\n", body.len() + 1);
+                let length = body.len() + 1;
+                let head =
+                    format!("HTTP/1.1 200 As told\r\netag: \"tag\"\r\ncontent-length: {length}\r\n\r\n");
                 // Whether the client still listens is not the server's affair.
                 drop(stream.write_all(&[head.as_bytes(), &body].concat()).await);
                 return;
             }
             Reply::Drip(pause) => {
-                let head = b"HTTP/1.1 200 As told\r\ncontent-length: 1000000\r\n\r\n";
+                let head = b"HTTP/1.1 200 As told\r\netag: \"tag\"\r\ncontent-length: 1000000\r\n\r\n";
                 let mut sent = stream.write_all(head).await;
                 while sent.is_ok() {
                     tokio::time::sleep(pause).await;

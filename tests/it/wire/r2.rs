@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::{R2Limits, R2Settings, R2StorageClient};
-use swimcoach::storage::{DeletedFrames, FrameMetadata, FramePath, StorageClient};
+use swimcoach::storage::{DeletedFrames, Download, FrameMetadata, FramePath, StorageClient, StoredFrame};
 use swimcoach::upstream::{RetryPolicy, UpstreamError, UpstreamErrorKind};
 
 const METADATA: FrameMetadata = FrameMetadata { width: 1280, height: 720 };
@@ -60,6 +60,16 @@ async fn upload(storage: &R2StorageClient) -> Result<String, UpstreamError> {
 
 fn stored() -> Reply {
     Reply::answer(200, "").with("etag", "\"tag\"")
+}
+
+/// A frame that was stored with these bytes.
+fn frame(jpeg: &str) -> StoredFrame {
+    StoredFrame { path: path(1), size_bytes: jpeg.len() as u64, etag: "tag".to_owned() }
+}
+
+/// An object with the entity tag of [`frame`].
+fn object(jpeg: &str) -> Reply {
+    Reply::answer(200, jpeg).with("etag", "\"tag\"")
 }
 
 fn error(status: u16, code: &str) -> Reply {
@@ -151,18 +161,18 @@ async fn an_upload_is_signed_whole_and_sends_nothing_that_r2_does_not_take() {
 
 #[tokio::test]
 async fn a_download_asks_for_no_checksum() {
-    let server = Misbehaving::replying([Reply::answer(200, "jpeg")]).await;
+    let server = Misbehaving::replying([object("jpeg")]).await;
 
-    let body = client(&server, PATIENT).download_frame(&path(1)).await.unwrap().unwrap();
+    let read = client(&server, PATIENT).download_frame(&frame("jpeg")).await.unwrap();
 
-    assert_eq!(body, "jpeg");
+    assert_eq!(read, Download::Frame(Bytes::from_static(b"jpeg")));
     let headers = &server.received()[0].headers;
     assert!(!headers.keys().any(|it| it.contains("checksum")), "{headers:?}");
 }
 
 #[tokio::test]
 async fn the_path_of_an_endpoint_is_kept_with_and_without_a_slash_at_its_end() {
-    let server = Misbehaving::start(|_, _| Reply::answer(200, "jpeg")).await;
+    let server = Misbehaving::start(|_, _| object("jpeg")).await;
     for endpoint in ["some/path", "some/path/", ""] {
         let settings = R2Settings {
             endpoint: server.url().join(endpoint).unwrap(),
@@ -171,7 +181,7 @@ async fn the_path_of_an_endpoint_is_kept_with_and_without_a_slash_at_its_end() {
             secret_access_key: "sktest".into(),
             limits: PATIENT,
         };
-        R2StorageClient::connect(&settings).download_frame(&path(1)).await.unwrap();
+        R2StorageClient::connect(&settings).download_frame(&frame("jpeg")).await.unwrap();
     }
 
     let targets = server.received().into_iter().map(|it| it.target.split_once('?').unwrap().0.to_owned());
@@ -292,19 +302,19 @@ async fn nobody_listening_is_unavailable() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_fetched_again() {
-    let whole = Reply::answer(200, "the whole frame");
-    let server = Misbehaving::replying([Reply::CutShort(b"the whole".to_vec()), whole]).await;
+    let server = Misbehaving::replying([Reply::CutShort(b"jpe".to_vec()), object("jpeg")]).await;
 
-    let body = client(&server, PATIENT).download_frame(&path(1)).await.unwrap().unwrap();
+    let read = client(&server, PATIENT).download_frame(&frame("jpeg")).await.unwrap();
 
-    assert_eq!(body, "the whole frame");
+    assert_eq!(read, Download::Frame(Bytes::from_static(b"jpeg")));
+    assert_eq!(server.received().len(), 2);
 }
 
 #[tokio::test]
 async fn part_of_a_frame_is_never_taken_for_the_frame() {
-    let server = Misbehaving::start(|_, _| Reply::CutShort(b"the whole".to_vec())).await;
+    let server = Misbehaving::start(|_, _| Reply::CutShort(b"jpe".to_vec())).await;
 
-    let error = client(&server, PATIENT).download_frame(&path(1)).await.unwrap_err();
+    let error = client(&server, PATIENT).download_frame(&frame("jpeg")).await.unwrap_err();
 
     assert_eq!(error.kind, UpstreamErrorKind::Unavailable);
     assert_eq!(server.received().len(), 3);
@@ -315,17 +325,36 @@ async fn a_body_that_drips_without_end_is_given_up() {
     let server = Misbehaving::start(|_, _| Reply::Drip(Duration::from_millis(20))).await;
     let storage = client(&server, IMPATIENT);
 
-    let error = in_time(storage.download_frame(&path(1))).await.unwrap_err();
+    let large = StoredFrame { size_bytes: 1_000_000, ..frame("") };
+    let error = in_time(storage.download_frame(&large)).await.unwrap_err();
 
     assert_eq!((error.kind, error.operation), (UpstreamErrorKind::Timeout, "GetObject"));
     assert_eq!(server.received().len(), 3);
 }
 
 #[tokio::test]
+async fn something_larger_under_the_key_of_a_frame_is_not_read() {
+    let server = Misbehaving::start(|_, _| Reply::Drip(Duration::from_millis(20))).await;
+
+    let read = in_time(client(&server, PATIENT).download_frame(&frame("jpeg"))).await.unwrap();
+
+    assert_eq!(read, Download::Changed);
+}
+
+#[tokio::test]
+async fn an_object_without_an_entity_tag_cannot_be_told_from_another() {
+    let server = Misbehaving::replying([Reply::answer(200, "jpeg")]).await;
+
+    let error = client(&server, PATIENT).download_frame(&frame("jpeg")).await.unwrap_err();
+
+    assert_eq!(error.kind, UpstreamErrorKind::InvalidResponse);
+}
+
+#[tokio::test]
 async fn a_server_that_never_answers_is_given_up_whatever_it_is_asked() {
     let server = Misbehaving::start(|_, _| Reply::Silence).await;
     let storage = client(&server, IMPATIENT);
-    let (frame, session) = (path(1), path(1).session);
+    let (frame, session) = (frame("jpeg"), path(1).session);
 
     let (put, get, list, sessions, delete, head) = tokio::join!(
         in_time(upload(&storage)),
@@ -573,9 +602,9 @@ async fn only_a_missing_key_is_an_absent_frame() {
     let server = Misbehaving::replying([key, bucket, proxy]).await;
     let storage = client(&server, PATIENT);
 
-    assert_eq!(storage.download_frame(&path(1)).await.unwrap(), None);
+    assert_eq!(storage.download_frame(&frame("jpeg")).await.unwrap(), Download::Missing);
     for _ in 0..2 {
-        let error = storage.download_frame(&path(1)).await.unwrap_err();
+        let error = storage.download_frame(&frame("jpeg")).await.unwrap_err();
         assert_eq!(error.kind, UpstreamErrorKind::NotFound);
     }
 }
