@@ -379,6 +379,12 @@ impl<'a> Review<'a> {
     }
 }
 
+/// Whether what an answer says about technique may stand. Where it may not, the notes are not answered either:
+/// nothing is published that an answer could go by.
+pub fn is_fit_for_coaching(model: &ModelAnalysis) -> bool {
+    unfit_for_coaching(model).is_none()
+}
+
 /// Why nothing of an answer about technique may stand, where that is so.
 fn unfit_for_coaching(model: &ModelAnalysis) -> Option<&'static str> {
     match model.content_flag {

@@ -1,7 +1,7 @@
 //! An analysis in the background: frames, capture check, model, review, record.
 
 use super::{Coach, CoachError, UndecodableFrame, interrupted, now};
-use crate::analysis::{Provenance, PublishedAnalysis, Usage};
+use crate::analysis::{Provenance, PublishedAnalysis, Usage, Warning};
 use crate::capture::{self, CaptureFrame, CaptureReport};
 use crate::jobs::{Place, Turn};
 use crate::review::{self, ReviewContext, SentFrame};
@@ -105,11 +105,19 @@ impl Coach {
         };
         let mut result = review::review(&answer.value, &context);
 
-        if let Some(notes) = &analysis.user_notes {
-            progress.result = Some(result.clone());
-            let answer = self.vision.answer_notes(notes, &result).await.map_err(|it| spent(it, progress))?;
-            progress.usage += answer.usage;
-            result.notes_answer = Some(review::review_notes(&answer.value, &result));
+        match &analysis.user_notes {
+            None => {}
+            // There is nothing to answer them from, so nothing is paid for an answer.
+            Some(_) if !review::is_fit_for_coaching(&answer.value) => {
+                result.warnings.push(notes_not_answered());
+            }
+            Some(notes) => {
+                progress.result = Some(result.clone());
+                let answer =
+                    self.vision.answer_notes(notes, &result).await.map_err(|it| spent(it, progress))?;
+                progress.usage += answer.usage;
+                result.notes_answer = Some(review::review_notes(&answer.value, &result));
+            }
         }
         progress.result = Some(result);
         Ok(())
@@ -224,6 +232,14 @@ fn look_frame(frame: &Frame, jpeg: Bytes) -> LookFrame {
 
 fn sent_frame(frame: &Frame) -> SentFrame {
     SentFrame { number: frame.number, timestamp_ms: frame.timestamp_ms }
+}
+
+fn notes_not_answered() -> Warning {
+    Warning {
+        code: "notes_not_answered".to_owned(),
+        detail: "Your notes were not answered, since nothing is said about technique.".to_owned(),
+        frames: Vec::new(),
+    }
 }
 
 fn digest_of_digests(frames: &[CaptureFrame]) -> String {

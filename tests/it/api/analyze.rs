@@ -10,7 +10,7 @@ use axum::http::{Request, StatusCode, header};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
-use swimcoach::analysis::{Usage, View};
+use swimcoach::analysis::{ContentFlag, Usage, View};
 use swimcoach::metadata::SessionStore;
 use swimcoach::session::{Analysis, AnalysisStatus, Owner, Session, SessionId, Stroke};
 use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind as Kind};
@@ -126,6 +126,22 @@ async fn notes_are_answered_after_the_frames_were_judged_and_cite_only_frames_of
 }
 
 #[tokio::test]
+async fn notes_about_frames_that_are_not_fit_for_coaching_are_not_paid_for_and_a_warning_says_so() {
+    let app = TestApp::new();
+    app.vision.flags(ContentFlag::NotSwimming);
+    let id = app.uploaded(Form::frames(15).text("user_notes", "Why do my legs sink?")).await;
+
+    let detail = app.analyzed(&id).await;
+
+    assert_eq!(detail["status"], "complete", "{detail:#}");
+    assert_eq!(app.vision.asked_notes(), [""; 0]);
+    assert_eq!(detail["analysis"]["notes_answer"], Value::Null);
+    let warnings = detail["analysis"]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|it| it["code"] == "notes_not_answered"), "{warnings:#?}");
+    assert_eq!(detail["usage"], usage(&[LOOK_USAGE]));
+}
+
+#[tokio::test]
 async fn notes_that_could_not_be_answered_keep_the_part_that_stands() {
     let app = TestApp::new();
     app.vision.finds();
@@ -189,10 +205,13 @@ async fn a_step_that_panics_ends_the_analysis_instead_of_leaving_it_running() {
 async fn a_frame_that_is_gone_changed_or_damaged_fails_the_analysis_before_the_model_is_asked() {
     let app = TestApp::new();
     let original = pictures::jpeg(320, 240, 3);
+    let mut of_the_same_size = original.clone();
+    of_the_same_size[original.len() / 2] ^= 1;
     for (replacement, expected) in [
         (None, "frame_missing"),
         (Some(original[1..].to_vec()), "frame_changed"),
         (Some(pictures::jpeg(320, 240, 4)), "frame_changed"),
+        (Some(of_the_same_size), "frame_changed"),
     ] {
         let id = app.uploaded(Form::frames(15)).await;
         app.storage.replace(&id, 3, replacement).await;
@@ -205,13 +224,10 @@ async fn a_frame_that_is_gone_changed_or_damaged_fails_the_analysis_before_the_m
         assert_eq!(detail["can_resume"], false);
     }
     let id = app.uploaded(Form::new().frame(&pictures::damaged_inside(320, 240))).await;
-    let mut of_the_same_size = original.clone();
-    of_the_same_size[original.len() / 2] ^= 1;
     let detail = app.analyzed(&id).await;
     assert_eq!(code(&detail), "frame_undecodable");
     assert_eq!(app.vision.seen(), []);
 }
-        (Some(of_the_same_size), "frame_changed"),
 
 #[tokio::test]
 async fn a_download_that_fails_at_any_frame_fails_the_analysis_before_the_model_is_asked() {

@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use swimcoach::analysis::{PublishedAnalysis, Usage, View};
+use swimcoach::analysis::{ContentFlag, PublishedAnalysis, Usage, View};
 use swimcoach::review::{ModelAnalysis, ModelNotesAnswer};
 use swimcoach::session::Stroke;
 use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind};
@@ -72,6 +72,14 @@ impl ScriptedVision {
     pub(crate) fn finds(&self) {
         let value = serde_json::from_str(include_str!("../fixtures/analysis.example.json")).unwrap();
         self.looks.lock().unwrap().push_back(Ok(Answer { value, usage: LOOK_USAGE }));
+    }
+
+    /// The next look finds the same, in frames that the model calls unfit for coaching.
+    pub(crate) fn flags(&self, flag: ContentFlag) {
+        self.finds();
+        if let Some(Ok(answer)) = self.looks.lock().unwrap().back_mut() {
+            answer.value.content_flag = flag;
+        }
     }
 
     /// The next look fails, having cost that much.
