@@ -9,7 +9,7 @@ use std::time::Duration;
 use swimcoach::config::Settings;
 use swimcoach::run::{self, Parts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +76,27 @@ async fn a_head_that_is_too_long_is_refused() {
     let (answer, _) = until_closed(address, head.as_bytes()).await;
 
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_answers_is_cut_off() {
+    let (address, ..) = start().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let start = Instant::now();
+
+    // Far more than what the system keeps for the two sides.
+    let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: test\r\n\r\n";
+    stream.write_all(request.repeat(100).as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(70)).await;
+
+    let mut answer = Vec::new();
+    let _reset = stream.read_to_end(&mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    // Had it still been open, all answers would have come, and then a minute of silence.
+    assert!(start.elapsed() < Duration::from_secs(75), "{:?}", start.elapsed());
+    assert!(answer.len() < 50 << 20, "{} bytes", answer.len());
 }
 
 #[tokio::test(start_paused = true)]

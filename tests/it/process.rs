@@ -6,10 +6,14 @@ use crate::support::form::Form;
 use crate::support::pictures;
 use crate::support::s3_server::S3Server;
 use reqwest::StatusCode;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
+use swimcoach::session::{FrameNumber, SessionId};
+use swimcoach::storage::r2::R2StorageClient;
+use swimcoach::storage::{FramePath, StorageClient};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -412,6 +416,35 @@ async fn sweep_refuses_to_compare_storage_with_records_in_memory() {
 
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("DATABASE_URL"));
+}
+
+#[tokio::test]
+async fn sweep_removes_nothing_where_the_records_know_no_session_unless_it_is_told_that_they_are_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(folder.path());
+    let server = S3Server::start().await;
+    let bucket = server.settings();
+    let settings = [
+        ("R2_ENDPOINT", bucket.endpoint.as_str()),
+        ("R2_BUCKET_NAME", &*bucket.bucket),
+        ("R2_ACCESS_KEY_ID", &*bucket.access_key_id),
+        ("R2_SECRET_ACCESS_KEY", bucket.secret_access_key.expose_secret()),
+        ("DATABASE_URL", &*database),
+        ("ANTHROPIC_MOCK_MODE", "true"),
+    ];
+    let left: SessionId = "0193a5b0-7c1e-7000-8000-000000000001".parse().unwrap();
+    server.put_at_once([FramePath::new(left, FrameNumber::FIRST).to_string()], b"x");
+    let storage = R2StorageClient::connect(&bucket);
+
+    let refused = output(&["sweep"], &settings).await;
+    let after_the_refusal = storage.list_sessions(None).await.unwrap();
+    let told = output(&["sweep", "--records-are-empty"], &settings).await;
+
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("--records-are-empty"), "{}", text(&refused.stderr));
+    assert_eq!(after_the_refusal, [left]);
+    assert!(told.status.success(), "{}", text(&told.stderr));
+    assert_eq!(storage.list_sessions(None).await.unwrap(), []);
 }
 
 #[tokio::test]
