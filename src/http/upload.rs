@@ -25,10 +25,10 @@ const LONGEST: Duration = Duration::from_mins(30);
 pub(super) const MAX_NOTES: usize = 2000;
 /// Longest text of `title`, in characters.
 const MAX_TITLE: usize = 200;
-/// Under this many bytes a piece of a frame is worth copying at once.
+/// Under this many bytes a piece of a part is worth copying at once.
 const SMALL_PIECE: usize = 4096;
 /// Longest of any text part, in bytes.
-const MAX_TEXT_BYTES: usize = 256 * 1024;
+const MAX_TEXT_BYTES: u64 = 256 * 1024;
 
 /// Bounds the bytes of all uploads under way. Each takes its whole announced length, at the door, so that
 /// none has to stop half-way for want of memory.
@@ -115,17 +115,35 @@ async fn read_parts(
     Ok(details)
 }
 
-/// The bytes of one frame. They are kept as they came until the part is complete and then joined once, so
-/// that they are copied no oftener than that, into no more memory than they need. Only small pieces are joined
-/// at once: there can be many of them, and each would take more room than its bytes.
-async fn read_frame(mut field: Field<'_>, number: u16, limits: &UploadLimits) -> Result<Bytes, ApiError> {
+async fn read_frame(field: Field<'_>, number: u16, limits: &UploadLimits) -> Result<Bytes, ApiError> {
     let max_bytes = limits.max_frame_bytes;
+    let frame = read_part(field, max_bytes, limits).await?;
+    let too_large = || CoachError::from(UploadError::FrameTooLarge { number, max_bytes });
+    Ok(frame.ok_or_else(too_large)?.into())
+}
+
+async fn read_text(field: Field<'_>, limits: &UploadLimits) -> Result<String, ApiError> {
+    let name = field.name().unwrap_or_default().to_owned();
+    let text = read_part(field, MAX_TEXT_BYTES, limits).await?;
+    let text = text.ok_or_else(|| invalid("/", format!("{name} has more than {MAX_TEXT_BYTES} bytes")))?;
+    String::from_utf8(text).map_err(|_not_utf8| invalid("/", format!("{name} is not UTF-8")))
+}
+
+/// The bytes of a part; `None` where there are more than `max_bytes`. They are kept as they came until the part
+/// is complete and then joined once, so that they are copied no oftener than that, into no more memory than
+/// they need. Only small pieces are joined at once: there can be many of them, and each would take more room
+/// than its bytes.
+async fn read_part(
+    mut field: Field<'_>,
+    max_bytes: u64,
+    limits: &UploadLimits,
+) -> Result<Option<Vec<u8>>, ApiError> {
     let (mut pieces, mut small) = (Vec::new(), BytesMut::new());
     let mut size = 0;
     while let Some(piece) = within_idle(field.chunk(), limits).await? {
         size += piece.len() as u64;
         if max_bytes < size {
-            return Err(CoachError::from(UploadError::FrameTooLarge { number, max_bytes }).into());
+            return Ok(None);
         }
         if piece.len() < SMALL_PIECE {
             small.extend_from_slice(&piece);
@@ -135,19 +153,7 @@ async fn read_frame(mut field: Field<'_>, number: u16, limits: &UploadLimits) ->
         }
     }
     pieces.push(small.freeze());
-    Ok(pieces.concat().into())
-}
-
-async fn read_text(mut field: Field<'_>, limits: &UploadLimits) -> Result<String, ApiError> {
-    let name = field.name().unwrap_or_default().to_owned();
-    let mut text = Vec::new();
-    while let Some(chunk) = within_idle(field.chunk(), limits).await? {
-        if MAX_TEXT_BYTES < text.len() + chunk.len() {
-            return Err(invalid("/", format!("{name} has more than {MAX_TEXT_BYTES} bytes")));
-        }
-        text.extend_from_slice(&chunk);
-    }
-    String::from_utf8(text).map_err(|_not_utf8| invalid("/", format!("{name} is not UTF-8")))
+    Ok(Some(pieces.concat()))
 }
 
 async fn drain(parts: &mut Multipart) -> Result<(), MultipartError> {

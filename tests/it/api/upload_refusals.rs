@@ -167,6 +167,16 @@ async fn the_longest_texts_that_are_allowed_are_taken() {
 }
 
 #[tokio::test]
+async fn a_text_of_more_bytes_than_any_may_have_is_refused_while_it_is_read() {
+    let app = TestApp::new();
+    let form = Form::frames(1).text("manifest", &" ".repeat(256 * 1024 + 1));
+
+    let detail = refused(&app, form, StatusCode::UNPROCESSABLE_ENTITY, "validation", "/").await;
+
+    assert_eq!(detail, "manifest has more than 262144 bytes");
+}
+
+#[tokio::test]
 async fn a_text_that_is_there_twice_is_refused() {
     let app = TestApp::new();
     for (name, text) in [("stroke_type", "freestyle"), ("view", "side"), ("user_notes", "a"), ("title", "b")]
