@@ -133,8 +133,8 @@ fn statement_kind(code: &str, sql_state: &str) -> UpstreamErrorKind {
         ("000625", _) => UpstreamErrorKind::Unavailable,
         // The warehouse cannot be resumed because its resource monitor's quota is used up.
         ("090073", _) => UpstreamErrorKind::Exhausted,
-        // No such object, no warehouse, no database: what a setting names does not exist for this role.
-        ("002003" | "002043" | "000606" | "090105", _) => UpstreamErrorKind::NotFound,
+        // No such object, no warehouse, no database, no schema: what a setting names does not exist for this role.
+        ("002003" | "002043" | "000606" | "090105" | "090106", _) => UpstreamErrorKind::NotFound,
         ("003001", _) | (_, "42501") => UpstreamErrorKind::Unauthorized,
         // It was cancelled, by its own limit of time or by somebody.
         (_, "57014") => UpstreamErrorKind::Timeout,

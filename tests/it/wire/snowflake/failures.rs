@@ -75,6 +75,8 @@ async fn what_fails_for_good_is_not_tried_again_and_keeps_its_codes() {
         (Reply::failed("001003", "42000", "SQL compilation error"), K::Rejected),
         (Reply::failed("002003", "42S02", "Object 'T' does not exist or not authorized."), K::NotFound),
         (Reply::failed("000606", "57P03", "No active warehouse selected"), K::NotFound),
+        (Reply::failed("090105", "22000", "This session does not have a current database."), K::NotFound),
+        (Reply::failed("090106", "22000", "This session does not have a current schema."), K::NotFound),
         (Reply::failed("003001", "42501", "Insufficient privileges"), K::Unauthorized),
         (Reply::failed("090073", "22000", "resource monitor has exceeded its quota"), K::Exhausted),
         (Reply::failed("200001", "22000", "A primary key already exists"), K::Rejected),
