@@ -128,6 +128,9 @@ impl Reader<'_> {
                 "SNOWFLAKE_BASE_URL must be https: tokens and records would travel in clear".to_owned(),
             );
         }
+        if url.query().is_some() || url.fragment().is_some() {
+            self.problem("SNOWFLAKE_BASE_URL must end with its path: paths are added to it".to_owned());
+        }
         Some(url)
     }
 

@@ -170,6 +170,16 @@ fn a_token_does_not_travel_in_clear() {
 }
 
 #[test]
+fn a_url_that_ends_with_a_question_is_refused() {
+    for url in ["https://snowflake.example/?a=b", "https://snowflake.example/path#part"] {
+        assert_problem(
+            &[&WITH_TOKEN[..], &[("SNOWFLAKE_BASE_URL", url)]].concat(),
+            &["SNOWFLAKE_BASE_URL", "path"],
+        );
+    }
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let key =
         [("SNOWFLAKE_TOKEN", ""), ("SNOWFLAKE_PRIVATE_KEY_BASE64", "a-secret"), ("SNOWFLAKE_USER", "u")];
