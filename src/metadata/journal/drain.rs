@@ -150,16 +150,16 @@ impl Drain {
             all.failure = all.failure.or(sent.failure);
         }
 
+        // Before the journal shows that they have arrived: whoever sees that finds the store well.
+        match &all.failure {
+            Some(error) => self.outage.begin(error),
+            None => self.outage.end(n_failures),
+        }
         let count = all.acknowledged.len() + all.refused.len();
         if 0 < count {
             self.journal.settle(all.acknowledged, all.refused).await?;
         }
-        if let Some(error) = all.failure {
-            self.outage.begin(&error);
-            return Err(error);
-        }
-        self.outage.end(n_failures);
-        Ok(count)
+        all.failure.map_or(Ok(count), Err)
     }
 
     async fn send_in_order(&self, writes: &[WaitingWrite]) -> Sent {
