@@ -98,7 +98,7 @@ pub struct SqlApiSettings {
 pub struct SqlApiLimits {
     /// For a connection to come about.
     pub connect_timeout: Duration,
-    /// For one request and its answer; a statement that runs longer than 45 s is answered with a promise.
+    /// For one request and its answer; Snowflake may answer with a promise, and does after 45 s.
     pub attempt_timeout: Duration,
     /// For one statement, its tries, polls and rows included.
     pub statement_timeout: Duration,
@@ -114,16 +114,17 @@ impl Default for SqlApiLimits {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
-            attempt_timeout: Duration::from_secs(50),
-            // A suspended warehouse wakes within seconds, seldom within more than ten.
-            statement_timeout: Duration::from_secs(90),
+            attempt_timeout: Duration::from_secs(30),
+            // A suspended warehouse wakes within seconds, seldom within more than ten; somebody waits for the
+            // answer, and what is written has a journal to go to.
+            statement_timeout: Duration::from_secs(30),
             max_in_flight: 32,
             max_result_bytes: 64 << 20,
             retry: RetryPolicy {
                 attempts: 5,
                 base_delay: Duration::from_millis(250),
                 max_delay: Duration::from_secs(8),
-                deadline: Duration::from_mins(1),
+                deadline: Duration::from_secs(30),
             },
         }
     }

@@ -55,7 +55,7 @@ async fn a_statement_is_sent_with_everything_that_snowflake_requires() {
     assert_eq!(
         received.json(),
         json!({
-            "statement": "INSERT INTO t SELECT ?, PARSE_JSON(?)", "timeout": 90,
+            "statement": "INSERT INTO t SELECT ?, PARSE_JSON(?)", "timeout": 30,
             "database": "DB", "schema": "COACH", "warehouse": "WH", "role": "COACH_ROLE",
             "bindings": {"1": {"type": "TEXT", "value": "a"}, "2": {"type": "TEXT", "value": null}},
             "parameters": {"timezone": "UTC", "query_tag": "swimcoach-test"},
