@@ -28,7 +28,9 @@ pub async fn examine(settings: &Settings, parts: &Parts, out: &mut (impl Write +
     )?;
     writeln!(out, "records: {}", records_in_words(settings))?;
     all_well &= report(settings, out, "a record written and removed", parts.sessions.probe().await)?;
-    if let Ok(StoreHealth::Degraded(backlog)) = parts.sessions.check().await {
+    if let Ok(StoreHealth::Degraded(backlog)) = parts.sessions.check().await
+        && 0 < backlog.waiting
+    {
         writeln!(out, "  WAITING: {backlog}; `swimcoach journal list` shows of which sessions")?;
     }
     writeln!(out, "model: {}", model_in_words(settings))?;
