@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod outages;
+
 use crate::support::form::Form;
 use crate::support::pictures;
 use crate::support::s3_server::S3Server;

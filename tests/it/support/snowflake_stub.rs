@@ -2,7 +2,8 @@
 //!
 //! A statement is translated where the two dialects differ and is then run for real, so that what a test
 //! sees is what the statement does. What is neither translated nor understood is refused as Snowflake
-//! refuses what it cannot compile. Two handles: [`SnowflakeStub::log`] and [`SnowflakeStub::fail_next`].
+//! refuses what it cannot compile. Two handles: [`SnowflakeStub::log`] and [`SnowflakeStub::fail_next`],
+//! with [`SnowflakeStub::go_down`] for all that follow.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -70,6 +71,9 @@ struct Account {
     db: Connection,
     log: Vec<Ran>,
     faults: VecDeque<(&'static str, Fault)>,
+    is_down: bool,
+    /// It is down once a statement that contains this has run.
+    last_words: Option<&'static str>,
     answers: HashMap<String, (StatusCode, Value)>,
 }
 
@@ -103,7 +107,14 @@ impl SnowflakeStub {
     pub(crate) async fn start() -> Self {
         let db = Connection::open_in_memory().unwrap();
         add_functions(&db).unwrap();
-        let account = Account { db, log: Vec::new(), faults: VecDeque::new(), answers: HashMap::new() };
+        let account = Account {
+            db,
+            log: Vec::new(),
+            faults: VecDeque::new(),
+            is_down: false,
+            last_words: None,
+            answers: HashMap::new(),
+        };
         let account = Arc::new(Mutex::new(account));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -133,6 +144,16 @@ impl SnowflakeStub {
         SnowflakeSessionStore::connect(&settings).unwrap()
     }
 
+    /// The settings of a service that keeps its records here.
+    pub(crate) fn settings(&self) -> [(&'static str, String); 4] {
+        [
+            ("SNOWFLAKE_BASE_URL", format!("http://{}", self.address)),
+            ("SNOWFLAKE_TOKEN", TOKEN.to_owned()),
+            ("SNOWFLAKE_WAREHOUSE", "TEST_WH".to_owned()),
+            ("SNOWFLAKE_DATABASE", "APPDB".to_owned()),
+        ]
+    }
+
     /// Every statement that was run so far, in order.
     pub(crate) fn log(&self) -> Vec<Ran> {
         self.account.lock().unwrap().log.clone()
@@ -153,6 +174,22 @@ impl SnowflakeStub {
     pub(crate) fn fail_next(&self, text: &'static str, fault: Fault) {
         self.account.lock().unwrap().faults.push_back((text, fault));
     }
+
+    /// From now on a gateway answers 503, and nothing is run.
+    pub(crate) fn go_down(&self) {
+        self.account.lock().unwrap().is_down = true;
+    }
+
+    /// The same once a statement that contains `text` has run.
+    pub(crate) fn go_down_after(&self, text: &'static str) {
+        self.account.lock().unwrap().last_words = Some(text);
+    }
+
+    /// From now on everything works again.
+    pub(crate) fn mend(&self) {
+        let mut account = self.account.lock().unwrap();
+        (account.is_down, account.last_words) = (false, None);
+    }
 }
 
 async fn submit(
@@ -166,6 +203,9 @@ async fn submit(
         return (StatusCode::UNAUTHORIZED, Json(refusal)).into_response();
     }
     let mut account = account.lock().unwrap();
+    if account.is_down {
+        return gateway(StatusCode::SERVICE_UNAVAILABLE);
+    }
     if submission.retry
         && let Some((status, answer)) = account.answers.get(&submission.request_id)
     {
@@ -199,6 +239,7 @@ impl Account {
     fn answer(&mut self, request_id: &str, request: &Request) -> Response {
         match self.run(request) {
             Ok((answer, n_changed)) => {
+                self.is_down = self.last_words.is_some_and(|it| request.statement.contains(it));
                 self.log.push(Ran {
                     text: request.statement.clone(),
                     n_changed,
