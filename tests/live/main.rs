@@ -18,6 +18,7 @@ use bytes::Bytes;
 use reqwest::StatusCode;
 use serde_json::Value;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use swimcoach::config::{RecordSettings, Settings, StorageSettings};
@@ -29,7 +30,8 @@ const N_FRAMES: u32 = 15;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swimmer_uploads_asks_reads_and_deletes_and_a_restart_loses_nothing() {
-    let settings = Arc::new(settings());
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Arc::new(settings(folder.path()));
     let sent: Vec<Bytes> = (1..=N_FRAMES).map(|it| pictures::jpeg(640, 360, it).into()).collect();
     let orphan = SessionId::new();
     let mut service = Service::start(&settings).await;
@@ -58,10 +60,11 @@ async fn a_swimmer_uploads_asks_reads_and_deletes_and_a_restart_loses_nothing() 
     service.stop().await;
 }
 
-/// What the environment says, but on a port of its own that nobody else reaches.
-fn settings() -> Settings {
+/// What the environment says, but with a journal in this folder, and on a port that nobody else reaches.
+fn settings(folder: &Path) -> Settings {
     let mut settings = Settings::load(&|name| std::env::var(name).ok())
         .unwrap_or_else(|error| panic!("set the services to run on, see .env.template; {error}"));
+    settings.journal.path = Some(folder.join("journal.db"));
     settings.server.host = Ipv4Addr::LOCALHOST.into();
     settings.server.port = 0;
     settings.server.public_url = None;

@@ -109,7 +109,8 @@ async fn snowflake_stub() -> Opened {
     Opened { store: Arc::new(store), _keep: None }
 }
 
-/// Whatever `SNOWFLAKE_…` or `DATABASE_URL` in the environment point at, as the service itself reads them.
+/// Whatever `SNOWFLAKE_…` or `DATABASE_URL` in the environment point at, as the service itself reads them, but
+/// with a journal of its own, since a journal is one process's.
 #[cfg(feature = "live")]
 async fn records_of_the_environment() -> Opened {
     let settings = swimcoach::config::Settings::load(&|name| match name {
@@ -118,13 +119,15 @@ async fn records_of_the_environment() -> Opened {
         "SNOWFLAKE_JOURNAL" => Some("off".to_owned()),
         _ => std::env::var(name).ok(),
     });
-    let settings = settings.unwrap();
+    let mut settings = settings.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    settings.journal.path = Some(folder.path().join("journal.db"));
     if let swimcoach::config::RecordSettings::Snowflake(snowflake) = &settings.records {
         let store = swimcoach::metadata::snowflake::SnowflakeSessionStore::connect(snowflake).unwrap();
         store.migrate(false).await.unwrap();
     }
     let parts = swimcoach::run::Parts::build(&settings, ([127, 0, 0, 1], 0).into()).await.unwrap();
-    Opened { store: parts.sessions, _keep: None }
+    Opened { store: parts.sessions, _keep: Some(Box::new(folder)) }
 }
 
 async fn journaled() -> Opened {
