@@ -17,11 +17,12 @@ const BATCH: u32 = 64;
 /// Sessions whose writes are on their way at one time.
 const SESSIONS_AT_ONCE: usize = 8;
 
-/// How patiently the store is asked whether it is back. It is asked for as long as something waits.
+/// How patiently the store is asked whether it is back. It is asked for as long as something waits. Until it
+/// is, no analysis starts, so that it is not asked seldom.
 const ASK_AGAIN: RetryPolicy = RetryPolicy {
     attempts: u32::MAX,
     base_delay: Duration::from_secs(1),
-    max_delay: Duration::from_secs(30),
+    max_delay: Duration::from_secs(10),
     deadline: Duration::MAX,
 };
 
