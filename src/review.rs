@@ -26,8 +26,8 @@ pub use model::{
 
 use crate::analysis::{
     Capture, ContentFlag, DrillAdvice, Dropped, Element, ElementRating, Evidence, Finding, FindingKind,
-    NotesAnswer, ObservedStroke, Priority, Provenance, PublishedAnalysis, StrokeSeen, Visibility, Visible,
-    Warning,
+    NotesAnswer, ObservedStroke, Priority, Provenance, PublishedAnalysis, StrokeSeen, SwimmerCount, Visibility,
+    Visible, Warning,
 };
 use crate::catalog::{Catalog, Drill, Fault, OTHER};
 use crate::session::{FrameNumber, Stroke};
@@ -400,11 +400,16 @@ fn unfit_for_coaching(model: &ModelAnalysis) -> Option<&'static str> {
         ContentFlag::NeedsHumanReview => {
             Some("A person should look at these frames first, so nothing is said about technique.")
         }
-        ContentFlag::None if model.capture.swimmer_visible == Visible::No => {
+        ContentFlag::None if is_nobody_seen(&model.capture) => {
             Some("The swimmer cannot be seen in these frames, so nothing is said about technique.")
         }
         ContentFlag::None => None,
     }
+}
+
+/// Either word is enough: what contradicts itself shows nothing.
+fn is_nobody_seen(capture: &ModelCapture) -> bool {
+    capture.swimmer_visible == Visible::No || capture.swimmer_count == SwimmerCount::None
 }
 
 /// The model's words, else the catalogue's.

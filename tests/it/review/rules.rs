@@ -329,8 +329,10 @@ fn frames_that_are_not_fit_for_coaching_give_no_word_about_technique() {
         .map(|flag| ModelAnalysis { content_flag: *flag, ..answer.clone() });
     let mut unseen = answer.clone();
     unseen.capture.swimmer_visible = Visible::No;
+    let mut nobody = answer.clone();
+    nobody.capture.swimmer_count = SwimmerCount::None;
 
-    for answer in flagged.chain([unseen]) {
+    for answer in flagged.chain([unseen, nobody]) {
         let published = published(&answer);
 
         assert!(published.elements.is_empty() && published.findings.is_empty());
