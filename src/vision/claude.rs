@@ -6,9 +6,11 @@
 mod body;
 mod error;
 mod events;
+mod model;
 mod stream;
 
 use self::body::{Body, Segment};
+use self::model::Model;
 use self::stream::Message;
 use super::prompt::Prompt;
 use super::{Answer, Look, VisionClient, VisionError, VisionErrorKind};
@@ -33,8 +35,6 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REQUEST_BYTES: u64 = 31 << 20;
 /// The most bytes of one picture in base64.
 const MAX_IMAGE_BYTES: usize = 10 << 20;
-/// The most pictures in one request that every current model takes.
-const MAX_IMAGES: usize = 600;
 /// Above this many pictures each may have only [`MANY_IMAGES_SIDE`] pixels a side.
 const MANY_IMAGES: usize = 20;
 /// See [`MANY_IMAGES`].
@@ -139,7 +139,7 @@ impl ClaudeVision {
             *spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += usage;
             message
         });
-        let message = asked.await;
+        let message = asked.await.flatten();
         let usage = *spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let fail = |kind| Err(VisionError { kind, usage });
         match message {
@@ -159,26 +159,38 @@ impl ClaudeVision {
         }
     }
 
-    async fn try_once(&self, body: &Body, usage: &mut Usage) -> Result<Message, UpstreamError> {
+    /// One try. What may be tried again is the outer error, what may not the inner one.
+    async fn try_once(
+        &self,
+        body: &Body,
+        usage: &mut Usage,
+    ) -> Result<Result<Message, UpstreamError>, UpstreamError> {
         let request = self.http.post(format!("{}/v1/messages", self.base_url));
         let request =
             request.header(CONTENT_TYPE, "application/json").body(reqwest::Body::wrap(body.clone()));
         let response = request.send().await.map_err(|it| error::transport("POST /v1/messages", it))?;
-        let response = error::refused("POST /v1/messages", response).await?;
-        stream::read(response, usage).await
+        match error::refused("POST /v1/messages", response).await {
+            Ok(response) => stream::read(response, usage).await.map(Ok),
+            Err(refusal) if refusal.is_final => Ok(Err(refusal.error)),
+            Err(refusal) => Err(refusal.error),
+        }
     }
 
     /// The request around the blocks of its one user message; `cache` marks what follow-ups will read again.
     fn request(&self, system: &str, blocks: Vec<Segment>, schema: &Value, effort: &str) -> Body {
-        let head = json!({
+        let mut output = json!({"format": {"type": "json_schema", "schema": schema}});
+        let mut head = json!({
             "model": self.model,
             "max_tokens": self.max_tokens,
             "stream": true,
             "cache_control": {"type": "ephemeral"},
-            "thinking": {"type": "adaptive"},
-            "output_config": {"effort": effort, "format": {"type": "json_schema", "schema": schema}},
             "system": [{"type": "text", "text": system, "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
         });
+        if Model::by_id(&self.model).is_adaptive {
+            head["thinking"] = json!({"type": "adaptive"});
+            output["effort"] = json!(effort);
+        }
+        head["output_config"] = output;
         let mut head = head.to_string();
         head.pop(); // the brace that closes the object; the messages come before it
         head.push_str(r#","messages":[{"role":"user","content":["#);
@@ -221,7 +233,7 @@ impl Debug for ClaudeVision {
 impl VisionClient for ClaudeVision {
     async fn look(&self, look: &Look) -> Result<Answer<ModelAnalysis>, VisionError> {
         let too_large = |why| VisionError { kind: VisionErrorKind::TooLarge(why), usage: Usage::default() };
-        check_frames(look).map_err(too_large)?;
+        check_frames(look, Model::by_id(&self.model)).map_err(too_large)?;
         let body = self.request(
             self.prompt.system(),
             self.look_blocks(look),
@@ -269,14 +281,15 @@ impl VisionClient for ClaudeVision {
         let request =
             self.http.get(format!("{}/v1/models/{}", self.base_url, self.model)).timeout(CHECK_TIMEOUT);
         let response = request.send().await.map_err(|it| error::transport(WHAT, it))?;
-        error::refused(WHAT, response).await.map(drop)
+        error::refused(WHAT, response).await.map(drop).map_err(|it| it.error)
     }
 }
 
 /// What the API would refuse after megabytes were sent.
-fn check_frames(look: &Look) -> Result<(), String> {
-    if MAX_IMAGES < look.frames.len() {
-        return Err(format!("there are {} of them, and the model takes {MAX_IMAGES}", look.frames.len()));
+fn check_frames(look: &Look, model: Model) -> Result<(), String> {
+    if model.max_images < look.frames.len() {
+        let (frames, most) = (look.frames.len(), model.max_images);
+        return Err(format!("there are {frames} of them, and the model takes {most}"));
     }
     for frame in &look.frames {
         let number = frame.number;

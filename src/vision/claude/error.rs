@@ -41,8 +41,17 @@ pub(super) fn transport(operation: &'static str, error: reqwest::Error) -> Upstr
     UpstreamError::new(Service::Model, operation, kind, crate::telemetry::chain(&error.without_url()))
 }
 
+/// A status that says no.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) error: UpstreamError,
+    /// The other side says that the same request is not to be tried again, whatever the kind of the error. The
+    /// kind stays, since it has the words for the swimmer.
+    pub(super) is_final: bool,
+}
+
 /// The response where it is a success, otherwise what its status and body mean.
-pub(super) async fn refused(operation: &'static str, response: Response) -> Result<Response, UpstreamError> {
+pub(super) async fn refused(operation: &'static str, response: Response) -> Result<Response, Refusal> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -54,13 +63,13 @@ pub(super) async fn refused(operation: &'static str, response: Response) -> Resu
     let detail = detail(response).await;
 
     let kind = match (kind(status, detail.as_ref(), retry_after), should_retry) {
-        (kind, Some(false)) if kind.is_transient() => UpstreamErrorKind::Rejected,
         (kind, Some(true)) if !kind.is_transient() => UpstreamErrorKind::Unavailable,
         (kind, _) => kind,
     };
     let word = detail.map_or_else(|| "no JSON body".to_owned(), |it| it.kind);
     let why = format!("status {}, {word}, request id {request_id}", status.as_u16());
-    Err(UpstreamError::new(Service::Model, operation, kind, why))
+    let error = UpstreamError::new(Service::Model, operation, kind, why);
+    Err(Refusal { error, is_final: should_retry == Some(false) })
 }
 
 /// An error event within a stream whose status was 200.

@@ -81,8 +81,10 @@ async fn the_word_of_the_api_on_trying_again_counts_more_than_its_status() {
     let never = [("x-should-retry", "false")];
     let again = [("x-should-retry", "true")];
 
-    assert_eq!(given_up(error(529, &never, "overloaded_error"), 1).await, UpstreamErrorKind::Rejected);
     assert_eq!(given_up(error(409, &again, "conflict_error"), 3).await, UpstreamErrorKind::Unavailable);
+    let busy = UpstreamErrorKind::RateLimited { retry_after: None };
+    assert_eq!(given_up(error(429, &never, "rate_limit_error"), 1).await, busy);
+    assert_eq!(given_up(error(529, &never, "overloaded_error"), 1).await, UpstreamErrorKind::Unavailable);
 }
 
 #[tokio::test]

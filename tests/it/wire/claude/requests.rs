@@ -51,6 +51,25 @@ async fn a_look_asks_for_a_stream_of_the_schema_and_sets_nothing_that_the_api_re
 }
 
 #[tokio::test]
+async fn a_model_is_asked_to_think_only_where_it_takes_that() {
+    for (model, thinking, effort) in [
+        ("claude-opus-4-6", json!({"type": "adaptive"}), json!("medium")),
+        ("claude-haiku-4-5", Value::Null, Value::Null),
+        ("claude-opus-4-5", Value::Null, Value::Null),
+    ] {
+        let server = ClaudeServer::start([whole()]).await;
+        let mut settings = settings(server.url());
+        model.clone_into(&mut settings.model);
+
+        vision(&settings).look(&look_at(1)).await.unwrap();
+
+        let body = server.requests()[0].json();
+        assert_eq!((&body["thinking"], &body["output_config"]["effort"]), (&thinking, &effort), "{model}");
+        assert_eq!(body["output_config"]["format"]["type"], "json_schema");
+    }
+}
+
+#[tokio::test]
 async fn every_frame_is_sent_whole_in_order_right_after_its_label_and_the_question_comes_last() {
     let look = look_at(15);
 
