@@ -10,6 +10,7 @@ RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
     && rm -r src
 COPY catalog catalog
 COPY migrations migrations
+COPY prices prices
 COPY prompt prompt
 COPY src src
 # Cargo goes by times of modification, and the sources may be older than the empty ones above.

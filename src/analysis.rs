@@ -464,26 +464,82 @@ pub struct Provenance {
 }
 
 /// What was asked of the model, as its provider bills it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Requests that the model answered, whole or in part.
     pub requests: u32,
     /// Tokens read afresh.
     pub input_tokens: u64,
-    /// Tokens written to the prompt cache.
+    /// Tokens written to the prompt cache, for whatever time.
     pub cache_creation_input_tokens: u64,
+    /// Those of them that were written for five minutes.
+    #[serde(default)]
+    pub cache_creation_5m_input_tokens: u64,
+    /// Those of them that were written for an hour.
+    #[serde(default)]
+    pub cache_creation_1h_input_tokens: u64,
     /// Tokens read from the prompt cache.
     pub cache_read_input_tokens: u64,
     /// Tokens of the answer, thinking included.
     pub output_tokens: u64,
+    /// What it came to by the prices of then; absent in records that are older than the first prices.
+    #[serde(default, rename = "cost_micro_usd")]
+    pub cost: Option<MicroUsd>,
+}
+
+impl Default for Usage {
+    /// Nothing, which costs nothing.
+    fn default() -> Self {
+        Self {
+            requests: 0,
+            input_tokens: 0,
+            cache_creation_input_tokens: 0,
+            cache_creation_5m_input_tokens: 0,
+            cache_creation_1h_input_tokens: 0,
+            cache_read_input_tokens: 0,
+            output_tokens: 0,
+            cost: Some(MicroUsd(0)),
+        }
+    }
 }
 
 impl std::ops::AddAssign for Usage {
+    /// A sum with a cost that is not known is not known.
     fn add_assign(&mut self, other: Self) {
         self.requests += other.requests;
         self.input_tokens += other.input_tokens;
         self.cache_creation_input_tokens += other.cache_creation_input_tokens;
+        self.cache_creation_5m_input_tokens += other.cache_creation_5m_input_tokens;
+        self.cache_creation_1h_input_tokens += other.cache_creation_1h_input_tokens;
         self.cache_read_input_tokens += other.cache_read_input_tokens;
         self.output_tokens += other.output_tokens;
+        self.cost = self.cost.zip(other.cost).map(|(sum, it)| sum + it);
+    }
+}
+
+/// Millionths of a USD.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MicroUsd(pub u64);
+
+impl MicroUsd {
+    /// The number of USD, as an answer shows it: it is written with six decimals at most.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to nine billion USD")]
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
+impl std::ops::Add for MicroUsd {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl std::fmt::Display for MicroUsd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:06} USD", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }

@@ -16,11 +16,14 @@ use crate::catalog::Catalog;
 use crate::config::{JobLimits, UploadLimits};
 use crate::jobs::Jobs;
 use crate::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use crate::metrics::AnalysisMetrics;
 use crate::session::{Analysis, AnalysisId, AnalysisStatus, Failure, Owner, SessionId, Stroke};
 use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
-use crate::vision::VisionClient;
+use crate::vision::{Estimate, VisionClient};
+use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use std::iter::repeat;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -36,6 +39,7 @@ pub struct Coach {
     uploads: UploadLimits,
     stale_after: Duration,
     jobs: Jobs,
+    metrics: AnalysisMetrics,
     /// Bounds how many threads decode pixels at one time, and with them the memory that pixels take.
     pixels: Arc<Semaphore>,
 }
@@ -70,6 +74,15 @@ pub struct AnalysisRequest {
     pub stroke_type: Option<Stroke>,
     /// Counts instead of the session's notes.
     pub user_notes: Option<String>,
+}
+
+/// What an analysis of a session takes at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimated {
+    /// Number of frames that would be sent.
+    pub frames: usize,
+    /// What the model would take.
+    pub estimate: Estimate,
 }
 
 /// How much a deletion removed.
@@ -110,6 +123,7 @@ impl Coach {
         catalog: Arc<Catalog>,
         uploads: UploadLimits,
         jobs: JobLimits,
+        metrics: AnalysisMetrics,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -120,6 +134,7 @@ impl Coach {
             uploads,
             stale_after: jobs.stale_after,
             jobs: Jobs::new(jobs.max_running, jobs.max_waiting),
+            metrics,
             pixels: Arc::new(Semaphore::new(cores)),
         }
     }
@@ -175,6 +190,27 @@ impl Coach {
             (StartedAnalysis::AlreadyRunning(running), _) => Ok(*running),
             (StartedAnalysis::NoSession, _) => Err(CoachError::NoSuchSession(id)),
         }
+    }
+
+    /// What [`Coach::analyze`] with the same request takes at the most. Nobody is asked, and nothing is paid.
+    pub async fn estimate(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+        request: AnalysisRequest,
+    ) -> Result<Estimated, CoachError> {
+        let SessionRecord { session, .. } = self.session(owner, id).await?;
+        if session.frames.is_empty() {
+            return Err(CoachError::NoFrames(id));
+        }
+        let notes = request.user_notes.or_else(|| session.user_notes.clone());
+        let look = analysis::look(
+            &session,
+            request.stroke_type.unwrap_or(session.stroke_type),
+            repeat(Bytes::new()),
+        );
+        let estimate = self.vision.estimate(&look, notes.as_deref());
+        Ok(Estimated { frames: look.frames.len(), estimate })
     }
 
     /// A session with everything known about it.

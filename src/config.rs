@@ -13,6 +13,7 @@ pub use self::origin::AllowedOrigin;
 pub use self::records::{JournalSettings, RecordSettings};
 
 use self::reader::{Reader, is_private};
+use crate::pricing::PriceList;
 use crate::session::FrameNumber;
 use crate::storage::r2::{R2Limits, R2Settings};
 use crate::vision::claude::ClaudeSettings;
@@ -284,8 +285,18 @@ impl Reader<'_> {
         {
             settings.base_url = base_url;
         }
+        if let Some(prices) = self.prices() {
+            settings.prices = prices;
+        }
         if mock {
             return Some(ModelSettings::Mock);
+        }
+        if settings.prices.model(&settings.model).is_none() {
+            self.problem(format!(
+                "ANTHROPIC_MODEL={} has no price, and what has none cannot be accounted for: set PRICES_PATH to a file \
+                 like prices/claude.toml that has it, or take a model of that file",
+                settings.model
+            ));
         }
         if !is_private(&settings.base_url) {
             self.problem(
@@ -300,6 +311,25 @@ impl Reader<'_> {
             );
         }
         Some(ModelSettings::Claude(settings))
+    }
+
+    /// The prices of `PRICES_PATH`, where it is set and right.
+    fn prices(&mut self) -> Option<PriceList> {
+        let path = self.text("PRICES_PATH")?;
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.problem(format!("PRICES_PATH={path} cannot be read: {error}"));
+                return None;
+            }
+        };
+        match PriceList::parse(&text) {
+            Ok(prices) => Some(prices),
+            Err(error) => {
+                self.problems.extend(error.problems.iter().map(|it| format!("PRICES_PATH={path}: {it}")));
+                None
+            }
+        }
     }
 
     fn uploads(&mut self) -> UploadLimits {

@@ -52,6 +52,7 @@ pub fn router(state: AppState, origins: &[AllowedOrigin]) -> Router {
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/", get(sessions::list))
         .route("/api/v1/sessions/{id}", get(sessions::show).delete(sessions::delete))
+        .route("/api/v1/sessions/{id}/estimate", post(analysis::estimate))
         // What operators and load balancers call.
         .route("/health", get(health::live))
         .route("/health/ready", get(health::ready));

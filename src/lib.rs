@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod jpeg;
 pub mod capture;
 pub mod catalog;
+pub mod pricing;
 pub mod review;
 pub mod storage;
 pub mod metadata;

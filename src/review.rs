@@ -26,8 +26,8 @@ pub use model::{
 
 use crate::analysis::{
     Capture, ContentFlag, DrillAdvice, Dropped, Element, ElementRating, Evidence, Finding, FindingKind,
-    NotesAnswer, ObservedStroke, Priority, Provenance, PublishedAnalysis, StrokeSeen, SwimmerCount, Visibility,
-    Visible, Warning,
+    NotesAnswer, ObservedStroke, Priority, Provenance, PublishedAnalysis, StrokeSeen, SwimmerCount,
+    Visibility, Visible, Warning,
 };
 use crate::catalog::{Catalog, Drill, Fault, OTHER};
 use crate::session::{FrameNumber, Stroke};

@@ -132,6 +132,7 @@ impl Parts {
             Arc::clone(&self.catalog),
             settings.uploads,
             settings.jobs,
+            self.metrics.analyses(),
         )
     }
 }

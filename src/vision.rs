@@ -6,12 +6,13 @@ pub mod prompt;
 pub mod claude;
 pub mod mock;
 
-use crate::analysis::{PublishedAnalysis, Usage, View};
+use crate::analysis::{MicroUsd, PublishedAnalysis, Usage, View};
 use crate::review::{ModelAnalysis, ModelNotesAnswer};
 use crate::session::{FrameNumber, Stroke};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::NaiveDate;
 use std::fmt::Debug;
 use thiserror::Error;
 
@@ -34,6 +35,10 @@ pub trait VisionClient: Debug + Send + Sync {
         notes: &str,
         analysis: &PublishedAnalysis,
     ) -> Result<Answer<ModelNotesAnswer>, VisionError>;
+
+    /// What a look, and an answer to notes where there are some, takes at the most. Nobody is asked, and of the
+    /// frames only numbers, times and sizes are used. Tries that break off come on top.
+    fn estimate(&self, look: &Look, notes: Option<&str>) -> Estimate;
 
     /// The model's id as results name it; `mock` when no model looks.
     fn model(&self) -> &str;
@@ -87,6 +92,21 @@ impl Debug for LookFrame {
             .field("bytes", &self.jpeg.len())
             .finish_non_exhaustive()
     }
+}
+
+/// What an analysis takes at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// Requests to the model.
+    pub requests: u32,
+    /// Tokens read, from the cache or not.
+    pub input_tokens: u64,
+    /// Tokens of the answers, thinking included.
+    pub output_tokens: u64,
+    /// What they cost when nothing is in the cache.
+    pub cost: MicroUsd,
+    /// The day of which the prices are; absent where nobody is paid.
+    pub prices_as_of: Option<NaiveDate>,
 }
 
 /// A whole answer and what it took.

@@ -5,7 +5,7 @@ use crate::analysis::{Provenance, PublishedAnalysis, Usage, Warning};
 use crate::capture::{self, CaptureFrame, CaptureReport};
 use crate::jobs::{Place, Turn};
 use crate::review::{self, ReviewContext, SentFrame};
-use crate::session::{Analysis, AnalysisStatus, Failure, Frame, FrameNumber, Session};
+use crate::session::{Analysis, AnalysisStatus, Failure, Frame, FrameNumber, Session, Stroke};
 use crate::storage::{Download, FramePath, StoredFrame};
 use crate::upstream::{self, RetryPolicy, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Look, LookFrame, VisionError, VisionErrorKind};
@@ -85,11 +85,7 @@ impl Coach {
         let _turn = turn.come().await.ok_or(AnalysisError::Stopped)?;
         let frames = self.download(session).await?;
         let (report, frames_sha256) = self.check_capture(session, &frames).await?;
-        let look = Look {
-            stroke: analysis.stroke_type,
-            view: session.view,
-            frames: session.frames.iter().zip(frames).map(|(frame, jpeg)| look_frame(frame, jpeg)).collect(),
-        };
+        let look = look(session, analysis.stroke_type, frames);
 
         // The first look is blind: it never sees the notes.
         let answer = self.vision.look(&look).await.map_err(|it| spent(it, progress))?;
@@ -204,6 +200,7 @@ impl Coach {
             }
         }
         analysis.updated_at = now();
+        self.metrics.count(&analysis);
         let kept = upstream::retry(&KEEP_RESULT, || self.sessions.record_analysis(&analysis)).await;
         if let Err(error) = kept {
             tracing::error!(
@@ -218,6 +215,15 @@ impl Coach {
 fn spent(error: VisionError, progress: &mut Progress) -> AnalysisError {
     progress.usage += error.usage;
     AnalysisError::Model(error.kind)
+}
+
+/// What the model is shown of a session, with the pictures of its frames in order.
+pub(super) fn look(session: &Session, stroke: Stroke, jpegs: impl IntoIterator<Item = Bytes>) -> Look {
+    Look {
+        stroke,
+        view: session.view,
+        frames: session.frames.iter().zip(jpegs).map(|(frame, jpeg)| look_frame(frame, jpeg)).collect(),
+    }
 }
 
 fn look_frame(frame: &Frame, jpeg: Bytes) -> LookFrame {

@@ -6,13 +6,14 @@ use super::error::{ApiError, ProblemBody};
 use super::extract::{self, ApiPath, OptionalJson};
 use super::upload::{self, MAX_NOTES};
 use crate::analysis::Warning;
-use crate::coach::AnalysisRequest;
+use crate::coach::{AnalysisRequest, Estimated};
 use crate::session::{AnalysisId, Frame, FrameNumber, Session, SessionId, Stroke};
 use crate::storage::FramePath;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -100,6 +101,16 @@ pub(super) struct AnalyzeBody {
     user_notes: Option<String>,
 }
 
+impl AnalyzeBody {
+    fn request(self) -> Result<AnalysisRequest, ApiError> {
+        let user_notes = match self.user_notes {
+            Some(notes) => upload::bounded(&notes, MAX_NOTES, "/user_notes")?,
+            None => None,
+        };
+        Ok(AnalysisRequest { stroke_type: self.stroke_type, user_notes })
+    }
+}
+
 /// An analysis that was taken on.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AnalyzeReply {
@@ -111,6 +122,29 @@ pub(super) struct AnalyzeReply {
     message: &'static str,
     /// The analysis.
     analysis_id: AnalysisId,
+}
+
+/// What an analysis takes at the most.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EstimateReply {
+    /// The session.
+    session_id: SessionId,
+    /// The model that would be asked, or `mock`.
+    model: String,
+    /// Number of frames that it would be sent: all of the session.
+    frames: usize,
+    /// Requests to it: one to look, and one more where there are notes to answer.
+    requests: u32,
+    /// Tokens that it would read, at the most.
+    input_tokens: u64,
+    /// Tokens that it may write, thinking included, at the most.
+    output_tokens: u64,
+    /// What that costs in USD, at the most; six decimals, rounded up.
+    cost_usd_max: f64,
+    /// The day of which the prices are; null where nobody is paid.
+    prices_as_of: Option<NaiveDate>,
+    /// A sentence for people.
+    message: String,
 }
 
 /// Stores the frames of a clip as a new session: all of them or none.
@@ -184,12 +218,7 @@ pub(super) async fn analyze(
     ApiPath(id): ApiPath<SessionId>,
     OptionalJson(body): OptionalJson<AnalyzeBody>,
 ) -> Result<Response, ApiError> {
-    let user_notes = match body.user_notes {
-        Some(notes) => upload::bounded(&notes, MAX_NOTES, "/user_notes")?,
-        None => None,
-    };
-    let request = AnalysisRequest { stroke_type: body.stroke_type, user_notes };
-    let analysis = app.coach.analyze(&owner, id, request).await?;
+    let analysis = app.coach.analyze(&owner, id, body.request()?).await?;
     let reply = AnalyzeReply {
         session_id: id,
         status: "processing",
@@ -201,6 +230,55 @@ pub(super) async fn analyze(
         (header::RETRY_AFTER, POLL_SECONDS.to_owned()),
     ];
     Ok((StatusCode::ACCEPTED, headers, Json(reply)).into_response())
+}
+
+/// What an analysis of the session takes at the most. Nobody is asked, and nothing is paid.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/estimate",
+    tag = "analysis",
+    params(("id" = SessionId, Path, description = "the session")),
+    request_body(content = Option<AnalyzeBody>, description = "what the analysis would be asked for with"),
+    responses(
+        (status = 200, body = EstimateReply),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json", description = "the body broke off"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "there is no such session"),
+        (status = 408, body = ProblemBody, content_type = "application/problem+json", description = "the body took too long"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "the session has no frames"),
+        (status = 413, body = ProblemBody, content_type = "application/problem+json", description = "the body is too large"),
+        (status = 415, body = ProblemBody, content_type = "application/problem+json", description = "the body is not JSON"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "a field is not acceptable"),
+        (status = 502, body = ProblemBody, content_type = "application/problem+json", description = "records gave an answer that makes no sense"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "records are down"),
+    ),
+)]
+pub(super) async fn estimate(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    ApiPath(id): ApiPath<SessionId>,
+    OptionalJson(body): OptionalJson<AnalyzeBody>,
+) -> Result<Json<EstimateReply>, ApiError> {
+    let estimated = app.coach.estimate(&owner, id, body.request()?).await?;
+    let Estimated { frames, estimate } = estimated;
+    let message = match estimate.prices_as_of {
+        Some(date) => format!(
+            "An analysis costs {} at the most, by the prices of {date}. A request that breaks off and is made again \
+             comes on top.",
+            estimate.cost
+        ),
+        None => "An analysis costs nothing: this service runs without a model and calls nobody.".to_owned(),
+    };
+    Ok(Json(EstimateReply {
+        session_id: id,
+        model: app.coach.model().to_owned(),
+        frames,
+        requests: estimate.requests,
+        input_tokens: estimate.input_tokens,
+        output_tokens: estimate.output_tokens,
+        cost_usd_max: estimate.cost.usd(),
+        prices_as_of: estimate.prices_as_of,
+        message,
+    }))
 }
 
 fn reply(session: &Session) -> UploadReply {

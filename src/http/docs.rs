@@ -17,6 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
     paths(
         analysis::upload,
         analysis::analyze,
+        analysis::estimate,
         sessions::list,
         sessions::show,
         sessions::delete,

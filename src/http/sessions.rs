@@ -8,7 +8,7 @@ use super::auth::Caller;
 use super::error::{ApiError, ProblemBody};
 use super::extract::{ApiPath, ApiQuery};
 use super::upload::invalid;
-use crate::analysis::{PublishedAnalysis, Usage};
+use crate::analysis::{MicroUsd, PublishedAnalysis, Usage};
 use crate::metadata::SessionRecord;
 use crate::review::{self, Feedback};
 use crate::session::{Analysis, AnalysisId, AnalysisStatus, Role, SessionId, Stroke, Turn};
@@ -74,8 +74,8 @@ pub(super) struct SessionDetail {
     frames: Vec<FrameReply>,
     /// The latest result there is; an earlier one while a later analysis is under way or failed.
     analysis: Option<AnalysisReply>,
-    /// What all analyses of the session took.
-    usage: Usage,
+    /// What all analyses of the session took, failed ones included.
+    usage: UsageReply,
 }
 
 /// A published analysis with its id.
@@ -84,6 +84,45 @@ pub(super) struct AnalysisReply {
     analysis_id: AnalysisId,
     #[serde(flatten)]
     published: PublishedAnalysis,
+    /// What this analysis took.
+    usage: UsageReply,
+}
+
+/// What was asked of the model, as its provider bills it.
+#[derive(Debug, Serialize, ToSchema)]
+struct UsageReply {
+    /// Requests that the model answered, whole or in part.
+    requests: u32,
+    /// Tokens read afresh.
+    input_tokens: u64,
+    /// Tokens written to the prompt cache, for whatever time.
+    cache_creation_input_tokens: u64,
+    /// Those of them that were written for five minutes.
+    cache_creation_5m_input_tokens: u64,
+    /// Those of them that were written for an hour.
+    cache_creation_1h_input_tokens: u64,
+    /// Tokens read from the prompt cache.
+    cache_read_input_tokens: u64,
+    /// Tokens of the answer, thinking included.
+    output_tokens: u64,
+    /// What it came to in USD by the prices of then: six decimals, each request rounded up. Null where an analysis is
+    /// older than the first prices.
+    cost_usd: Option<f64>,
+}
+
+impl From<Usage> for UsageReply {
+    fn from(usage: Usage) -> Self {
+        Self {
+            requests: usage.requests,
+            input_tokens: usage.input_tokens,
+            cache_creation_input_tokens: usage.cache_creation_input_tokens,
+            cache_creation_5m_input_tokens: usage.cache_creation_5m_input_tokens,
+            cache_creation_1h_input_tokens: usage.cache_creation_1h_input_tokens,
+            cache_read_input_tokens: usage.cache_read_input_tokens,
+            output_tokens: usage.output_tokens,
+            cost_usd: usage.cost.map(MicroUsd::usd),
+        }
+    }
 }
 
 /// A turn of the conversation.
@@ -253,13 +292,18 @@ impl From<SessionRecord> for SessionDetail {
             messages: turns.into_iter().map(Message::from).collect(),
             frame_count: session.frames.len(),
             frames: session.frames.iter().map(|it| FrameReply::new(session.id, it)).collect(),
-            analysis: shown
-                .zip(published)
-                .map(|(it, published)| AnalysisReply { analysis_id: it.id, published }),
-            usage: analyses.iter().fold(Usage::default(), |mut sum, it| {
-                sum += it.usage;
-                sum
+            analysis: shown.zip(published).map(|(it, published)| AnalysisReply {
+                analysis_id: it.id,
+                published,
+                usage: it.usage.into(),
             }),
+            usage: analyses
+                .iter()
+                .fold(Usage::default(), |mut sum, it| {
+                    sum += it.usage;
+                    sum
+                })
+                .into(),
         }
     }
 }

@@ -5,17 +5,20 @@
 
 mod body;
 mod error;
+mod estimate;
 mod events;
 mod model;
 mod stream;
 
 use self::body::{Body, Segment};
+use self::estimate::Tokens;
 use self::model::Model;
 use self::stream::Message;
 use super::prompt::Prompt;
-use super::{Answer, Look, VisionClient, VisionError, VisionErrorKind};
-use crate::analysis::{PublishedAnalysis, Usage};
+use super::{Answer, Estimate, Look, VisionClient, VisionError, VisionErrorKind};
+use crate::analysis::{MicroUsd, PublishedAnalysis, Usage};
 use crate::catalog::Catalog;
+use crate::pricing::{ModelPrices, PriceList};
 use crate::review::{ModelAnalysis, ModelNotesAnswer};
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
 use async_trait::async_trait;
@@ -49,6 +52,8 @@ pub struct ClaudeSettings {
     pub api_key: SecretString,
     /// The model's id.
     pub model: String,
+    /// What models cost; the model must be among them.
+    pub prices: PriceList,
     /// The most tokens of an answer, thinking included.
     pub max_tokens: u32,
     /// For a connection to come about.
@@ -64,10 +69,13 @@ impl ClaudeSettings {
     pub fn new(api_key: SecretString) -> Self {
         #[expect(clippy::unwrap_used, reason = "a constant, covered by every test that makes settings")]
         let base_url = Url::parse("https://api.anthropic.com").unwrap();
+        #[expect(clippy::unwrap_used, reason = "built in, covered by every test that makes settings")]
+        let prices = PriceList::embedded().unwrap();
         Self {
             base_url,
             api_key,
             model: "claude-sonnet-5-5".to_owned(),
+            prices,
             max_tokens: 16_000,
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(4),
@@ -87,6 +95,7 @@ pub struct ClaudeVision {
     http: reqwest::Client,
     base_url: String,
     model: String,
+    prices: ModelPrices,
     max_tokens: u32,
     retry: RetryPolicy,
     prompt: Prompt,
@@ -118,12 +127,16 @@ impl ClaudeVision {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| unusable("building an HTTP client")(error.into()))?;
+        let prices = settings.prices.model(&settings.model).ok_or_else(|| {
+            unusable("pricing")("the prices of PRICES_PATH have none for ANTHROPIC_MODEL".into())
+        })?;
         let prompt =
             Prompt::embedded(catalog).map_err(|error| unusable("reading the prompt")(error.into()))?;
         Ok(Self {
             http,
             base_url: settings.base_url.as_str().trim_end_matches('/').to_owned(),
             model: settings.model.clone(),
+            prices,
             max_tokens: settings.max_tokens,
             retry: settings.retry,
             prompt,
@@ -136,25 +149,29 @@ impl ClaudeVision {
         let asked = retry(&self.retry, || async {
             let mut usage = Usage::default();
             let message = self.try_once(body, &mut usage).await;
+            // By the prices of one request, since those of a long prompt differ.
+            usage.cost = Some(self.prices.cost(&usage));
             *spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += usage;
             message
         });
         let message = asked.await.flatten();
         let usage = *spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let fail = |kind| Err(VisionError { kind, usage });
+        let failed = |kind| VisionError { kind, usage };
         match message {
             Err(error) if error.kind == UpstreamErrorKind::TooLarge => {
-                fail(VisionErrorKind::TooLarge("together they have too many bytes".to_owned()))
+                Err(failed(VisionErrorKind::TooLarge("together they have too many bytes".to_owned())))
             }
-            Err(error) => fail(error.into()),
+            Err(error) => Err(failed(error.into())),
             Ok(message) => match message.stop_reason.as_deref() {
                 Some("end_turn") if message.text.trim().is_empty() => {
-                    fail(VisionErrorKind::Malformed("an empty answer".to_owned()))
+                    Err(failed(VisionErrorKind::Malformed("an empty answer".to_owned())))
                 }
                 Some("end_turn") => Ok((message.text, usage)),
-                Some("refusal") => fail(VisionErrorKind::Refused { category: message.refusal_category }),
-                Some("max_tokens" | "model_context_window_exceeded") => fail(VisionErrorKind::CutOff),
-                other => fail(VisionErrorKind::Malformed(format!("an unknown stop reason {other:?}"))),
+                Some("refusal") => {
+                    Err(failed(VisionErrorKind::Refused { category: message.refusal_category }))
+                }
+                Some("max_tokens" | "model_context_window_exceeded") => Err(failed(VisionErrorKind::CutOff)),
+                other => Err(failed(VisionErrorKind::Malformed(format!("an unknown stop reason {other:?}")))),
             },
         }
     }
@@ -173,6 +190,31 @@ impl ClaudeVision {
             Ok(response) => stream::read(response, usage).await.map(Ok),
             Err(refusal) if refusal.is_final => Ok(Err(refusal.error)),
             Err(refusal) => Err(refusal.error),
+        }
+    }
+
+    fn look_tokens(&self, look: &Look) -> Tokens {
+        let model = Model::by_id(&self.model);
+        let frames = look
+            .frames
+            .iter()
+            .map(|it| estimate::text(&Prompt::label(it)) + model.image_tokens(it.width, it.height));
+        Tokens {
+            for_an_hour: estimate::text(self.prompt.system()) + frames.sum::<u64>(),
+            after: estimate::text(&self.prompt.question(look))
+                + estimate::schema(self.prompt.analysis_schema()),
+            answer: self.max_tokens.into(),
+        }
+    }
+
+    fn notes_tokens(&self, notes: &str) -> Tokens {
+        let notes = Value::from(notes).to_string();
+        Tokens {
+            for_an_hour: estimate::text(self.prompt.notes_system()),
+            after: estimate::text(&notes)
+                + estimate::schema(self.prompt.notes_schema())
+                + estimate::published(self.max_tokens.into()),
+            answer: self.max_tokens.into(),
         }
     }
 
@@ -266,6 +308,24 @@ impl VisionClient for ClaudeVision {
             Ok(value) => Ok(Answer { value, usage }),
             Err(why) => Err(VisionError { kind: VisionErrorKind::Malformed(why), usage }),
         }
+    }
+
+    fn estimate(&self, look: &Look, notes: Option<&str>) -> Estimate {
+        let passes = [Some(self.look_tokens(look)), notes.map(|it| self.notes_tokens(it))];
+        let none = Estimate {
+            requests: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            cost: MicroUsd(0),
+            prices_as_of: Some(self.prices.as_of()),
+        };
+        passes.iter().flatten().map(Tokens::usage).fold(none, |sum, usage| Estimate {
+            requests: sum.requests + usage.requests,
+            input_tokens: sum.input_tokens + usage.cache_creation_input_tokens,
+            output_tokens: sum.output_tokens + usage.output_tokens,
+            cost: sum.cost + self.prices.cost(&usage),
+            ..sum
+        })
     }
 
     fn model(&self) -> &str {

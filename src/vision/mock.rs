@@ -2,10 +2,10 @@
 //!
 //! The capture check runs for every model, so what the camera got wrong is told here too.
 
-use super::{Answer, Look, VisionClient, VisionError};
+use super::{Answer, Estimate, Look, VisionClient, VisionError};
 use crate::analysis::{
-    Certainty, ContentFlag, Medium, ObservedStroke, PublishedAnalysis, Quality, Segment, SwimmerCount, Usage,
-    View, Visible,
+    Certainty, ContentFlag, Medium, MicroUsd, ObservedStroke, PublishedAnalysis, Quality, Segment,
+    SwimmerCount, Usage, View, Visible,
 };
 use crate::review::{Agreement, ModelAnalysis, ModelCapture, ModelNotesAnswer, ModelStroke};
 use crate::upstream::UpstreamError;
@@ -63,6 +63,10 @@ impl VisionClient for MockVision {
         let text =
             "Your notes were kept, but this service runs without a model, so nobody answers them.".to_owned();
         Ok(Answer { value: ModelNotesAnswer { text, frames: Vec::new() }, usage: Usage::default() })
+    }
+
+    fn estimate(&self, _look: &Look, _notes: Option<&str>) -> Estimate {
+        Estimate { requests: 0, input_tokens: 0, output_tokens: 0, cost: MicroUsd(0), prices_as_of: None }
     }
 
     fn model(&self) -> &'static str {

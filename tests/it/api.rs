@@ -2,6 +2,7 @@
 
 mod analyze;
 mod browsers;
+mod costs;
 mod docs;
 mod health;
 mod order_of_effects;

@@ -439,3 +439,43 @@ fn the_demo_keeps_everything_in_memory_and_to_this_machine() {
     assert!(matches!(settings.records, RecordSettings::InMemory));
     assert!(settings.server.host.is_loopback());
 }
+
+#[test]
+fn a_model_without_a_price_is_refused_in_a_sentence_that_says_what_to_set() {
+    let problem = only_problem(accounts_with(&[("ANTHROPIC_MODEL", "claude-of-tomorrow")]));
+
+    assert!(
+        problem.contains("ANTHROPIC_MODEL=claude-of-tomorrow") && problem.contains("PRICES_PATH"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_file_of_prices_counts_instead_of_the_built_in_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prices.toml");
+    let path = path.to_str().unwrap();
+    let built_in = include_str!("../../prices/claude.toml");
+    std::fs::write(path, built_in.replace("claude-opus-5-5", "claude-of-tomorrow")).unwrap();
+
+    let given = [("PRICES_PATH", path), ("ANTHROPIC_MODEL", "claude-of-tomorrow")];
+    assert!(accounts_with(&given).is_ok());
+    let left_out = [("PRICES_PATH", path), ("ANTHROPIC_MODEL", "claude-opus-5-5")];
+    assert!(only_problem(accounts_with(&left_out)).contains("claude-opus-5-5"));
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_file_of_prices_is_told_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prices.toml");
+    let path = path.to_str().unwrap();
+    let built_in = include_str!("../../prices/claude.toml");
+    std::fs::write(path, built_in.replace("\"12.50\"", "\"cheap\"").replace("2026-11-23", "today")).unwrap();
+
+    let problems = accounts_with(&[("PRICES_PATH", path)]).unwrap_err();
+    let missing = only_problem(mocks_with(&[("PRICES_PATH", "/nowhere/prices.toml")]));
+
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems.iter().all(|it| it.starts_with(&format!("PRICES_PATH={path}: "))), "{problems:?}");
+    assert!(missing.contains("cannot be read"), "{missing}");
+}

@@ -363,7 +363,7 @@ async fn tables_are_made_once_and_a_dry_run_makes_none() {
 
     assert_eq!(n_tables, 0);
     assert_eq!(planned, applied);
-    assert_eq!(applied.iter().map(|it| it.name).collect::<Vec<_>>(), ["sessions", "views"]);
+    assert_eq!(applied.iter().map(|it| it.name).collect::<Vec<_>>(), ["sessions", "views", "cost"]);
     assert_eq!(again, []);
     assert_eq!(since(&stub, before).len(), 1, "what is there is looked up and nothing else");
     store.probe().await.unwrap();
@@ -379,9 +379,9 @@ async fn a_migration_that_failed_half_way_can_be_repeated() {
     let missing = store.migrate(true).await.unwrap();
     store.migrate(false).await.unwrap();
 
-    assert_eq!(missing.iter().map(|it| it.version).collect::<Vec<_>>(), [2]);
+    assert_eq!(missing.iter().map(|it| it.version).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(store.migrate(true).await.unwrap(), []);
-    assert_eq!(count(&stub, "schema_migrations"), 2);
+    assert_eq!(count(&stub, "schema_migrations"), 3);
 }
 
 #[tokio::test]
@@ -393,7 +393,7 @@ async fn two_migrations_at_once_leave_what_one_leaves() {
 
     first.unwrap();
     second.unwrap();
-    assert_eq!(count(&stub, "schema_migrations"), 2);
+    assert_eq!(count(&stub, "schema_migrations"), 3);
     one.probe().await.unwrap();
 }
 
@@ -432,14 +432,15 @@ async fn views_answer_questions_about_findings_progress_use_and_tokens() {
     let progress = stub.rows("SELECT code, session_number, times_found FROM v_progress ORDER BY session_id");
     let engagement = stub.rows("SELECT n_sessions, n_frames, n_analyses, n_questions FROM v_engagement");
     let usage = stub.rows(
-        "SELECT model, status, n_analyses, requests, output_tokens, cache_read_input_tokens
+        "SELECT model, status, n_analyses, requests, output_tokens, cache_read_input_tokens,
+                cache_creation_1h_input_tokens, cost_micro_usd
          FROM v_model_usage_by_day",
     );
 
     assert_eq!(in_words(&common), ["medley OTHER fault 2 1"]);
     assert_eq!(in_words(&progress), ["OTHER 1 1", "OTHER 2 2"]);
     assert_eq!(in_words(&engagement), ["2 30 4 2"]);
-    assert_eq!(in_words(&usage), ["mock complete 4 8 20000 36028797018963972"]);
+    assert_eq!(in_words(&usage), ["mock complete 4 8 20000 36028797018963972 4 36028797018963980"]);
 }
 
 fn in_words(rows: &[Vec<Option<String>>]) -> Vec<String> {

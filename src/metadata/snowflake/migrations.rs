@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// Every migration in order.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "sessions",
@@ -36,6 +36,7 @@ const MIGRATIONS: [Migration; 2] = [
         name: "views",
         sql: include_str!("../../../migrations/snowflake/0002_views.sql"),
     },
+    Migration { version: 3, name: "cost", sql: include_str!("../../../migrations/snowflake/0003_cost.sql") },
 ];
 
 const CREATE_HISTORY: &str = "CREATE TRANSIENT TABLE IF NOT EXISTS schema_migrations (

@@ -125,6 +125,17 @@ fn take_usage(usage: &mut Usage, said: &Value) {
         ("cache_read_input_tokens", &mut usage.cache_read_input_tokens),
         ("output_tokens", &mut usage.output_tokens),
     ];
+    take_figures(said, fields);
+    if let Some(written) = said.get("cache_creation") {
+        let fields = [
+            ("ephemeral_5m_input_tokens", &mut usage.cache_creation_5m_input_tokens),
+            ("ephemeral_1h_input_tokens", &mut usage.cache_creation_1h_input_tokens),
+        ];
+        take_figures(written, fields);
+    }
+}
+
+fn take_figures<const N: usize>(said: &Value, fields: [(&str, &mut u64); N]) {
     for (name, field) in fields {
         if let Some(value) = said.get(name).and_then(Value::as_u64) {
             *field = value;

@@ -27,7 +27,10 @@ fn usage(parts: &[Usage]) -> Value {
     for part in parts {
         sum += *part;
     }
-    serde_json::to_value(sum).unwrap()
+    let mut shown = serde_json::to_value(sum).unwrap();
+    let cost = shown.as_object_mut().unwrap().remove("cost_micro_usd").unwrap();
+    shown["cost_usd"] = json!(cost.as_f64().unwrap() / 1e6);
+    shown
 }
 
 fn code(detail: &Value) -> &str {

@@ -57,7 +57,8 @@ async fn a_new_session_shows_every_field_of_the_contract() {
         "analysis": null,
         "usage": {
             "requests": 0, "input_tokens": 0, "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0, "output_tokens": 0,
+            "cache_creation_5m_input_tokens": 0, "cache_creation_1h_input_tokens": 0,
+            "cache_read_input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0,
         },
     });
     assert_eq!(detail, expected);

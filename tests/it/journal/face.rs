@@ -33,6 +33,7 @@ async fn readiness(store: &Arc<JournaledSessionStore>) -> (StatusCode, Value, Va
         Arc::new(Catalog::embedded().unwrap()),
         settings.uploads,
         settings.jobs,
+        Metrics::default().analyses(),
     );
     let state = AppState {
         coach,

@@ -1,7 +1,7 @@
 //! What the model's words may say, and what may not come back in them.
 
 use super::*;
-use swimcoach::analysis::{Dropped, Usage};
+use swimcoach::analysis::{Dropped, MicroUsd, Usage};
 use swimcoach::vision::mock::MockVision;
 use swimcoach::vision::{Look, VisionClient};
 
@@ -134,6 +134,7 @@ fn words_that_look_like_orders_stay_words() {
 async fn without_a_model_the_summary_says_so_and_nothing_is_claimed() {
     let look = Look { stroke: Stroke::Freestyle, view: None, frames: Vec::new() };
     let answer = MockVision::new().look(&look).await.unwrap();
+    let estimate = MockVision::new().estimate(&look, Some("Why?"));
 
     let published = published(&answer.value);
 
@@ -141,4 +142,5 @@ async fn without_a_model_the_summary_says_so_and_nothing_is_claimed() {
     assert!(published.findings.is_empty() && published.elements.is_empty() && published.metrics.is_empty());
     assert_eq!(published.dropped, Dropped::default());
     assert_eq!(answer.usage, Usage::default());
+    assert_eq!((estimate.requests, estimate.cost, estimate.prices_as_of), (0, MicroUsd(0), None));
 }

@@ -20,6 +20,7 @@ use swimcoach::coach::Coach;
 use swimcoach::config::{AllowedOrigin, Settings};
 use swimcoach::http::{self, AppState, Readiness, UploadGate};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
+use swimcoach::metrics::Metrics;
 use swimcoach::storage::mock::MockStorageClient;
 use tower::ServiceExt;
 
@@ -32,6 +33,7 @@ pub(crate) struct TestApp {
     pub(crate) storage: Arc<FaultyStorage>,
     pub(crate) records: Arc<FaultyRecords>,
     pub(crate) vision: Arc<ScriptedVision>,
+    pub(crate) metrics: Metrics,
 }
 
 impl TestApp {
@@ -64,6 +66,7 @@ impl TestApp {
         records: Arc<FaultyRecords>,
         vision: Arc<ScriptedVision>,
     ) -> Self {
+        let metrics = Metrics::default();
         let coach = Coach::new(
             Arc::<FaultyStorage>::clone(&storage),
             Arc::<FaultyRecords>::clone(&records),
@@ -71,6 +74,7 @@ impl TestApp {
             Arc::new(Catalog::embedded().unwrap()),
             settings.uploads,
             settings.jobs,
+            metrics.analyses(),
         );
         let readiness = Arc::new(Readiness::default());
         let state = AppState {
@@ -80,7 +84,7 @@ impl TestApp {
             mock_storage: Some(Arc::clone(&storage.inner)),
         };
         let router = http::router(state, &settings.server.cors);
-        Self { router, coach, readiness, storage, records, vision }
+        Self { router, coach, readiness, storage, records, vision, metrics }
     }
 
     /// Sends any request; what comes back is held to the description of the API.

@@ -239,7 +239,8 @@ pub(crate) fn message_start(input_tokens: u64) -> Value {
     json!({"type": "message_start", "message": {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-5-5", "content": [],
         "stop_reason": null, "stop_sequence": null,
-        "usage": {"input_tokens": input_tokens, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 4, "output_tokens": 1},
+        "usage": {"input_tokens": input_tokens, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 4, "output_tokens": 1,
+            "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 19}},
     }})
 }
 

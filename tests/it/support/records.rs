@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use swimcoach::analysis::{PublishedAnalysis, Usage, View};
+use swimcoach::analysis::{MicroUsd, PublishedAnalysis, Usage, View};
 use swimcoach::session::{
     Analysis, AnalysisId, AnalysisStatus, Failure, Frame, FrameNumber, Owner, Role, Session, SessionId,
     Stroke, Turn,
@@ -77,8 +77,11 @@ pub(crate) fn completed(analysis: &Analysis, offset_ms: i64) -> Analysis {
             requests: 2,
             input_tokens: 40_000,
             cache_creation_input_tokens: 1,
+            cache_creation_5m_input_tokens: 0,
+            cache_creation_1h_input_tokens: 1,
             cache_read_input_tokens: 9_007_199_254_740_993,
             output_tokens: 5_000,
+            cost: Some(MicroUsd(9_007_199_254_740_995)),
         },
         ..renewed(analysis, offset_ms)
     }

@@ -5,11 +5,11 @@
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use swimcoach::analysis::{ContentFlag, PublishedAnalysis, Usage, View};
+use swimcoach::analysis::{ContentFlag, MicroUsd, PublishedAnalysis, Usage, View};
 use swimcoach::review::{ModelAnalysis, ModelNotesAnswer};
 use swimcoach::session::Stroke;
 use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind};
-use swimcoach::vision::{Answer, Look, VisionClient, VisionError, VisionErrorKind};
+use swimcoach::vision::{Answer, Estimate, Look, VisionClient, VisionError, VisionErrorKind};
 use tokio::sync::{Semaphore, watch};
 
 /// What a look takes when a test does not say otherwise.
@@ -17,8 +17,11 @@ pub(crate) const LOOK_USAGE: Usage = Usage {
     requests: 1,
     input_tokens: 20_000,
     cache_creation_input_tokens: 3_000,
+    cache_creation_5m_input_tokens: 500,
+    cache_creation_1h_input_tokens: 2_400,
     cache_read_input_tokens: 0,
     output_tokens: 2_500,
+    cost: Some(MicroUsd(76_251)),
 };
 
 /// What an answer to notes takes.
@@ -26,8 +29,11 @@ pub(crate) const NOTES_USAGE: Usage = Usage {
     requests: 1,
     input_tokens: 4_000,
     cache_creation_input_tokens: 0,
+    cache_creation_5m_input_tokens: 0,
+    cache_creation_1h_input_tokens: 0,
     cache_read_input_tokens: 1_000,
     output_tokens: 300,
+    cost: Some(MicroUsd(11_100)),
 };
 
 /// What the model was shown in one look.
@@ -141,7 +147,8 @@ impl VisionClient for ScriptedVision {
         self.began.send_modify(|it| *it += 1);
         self.may_answer.acquire().await.unwrap().forget();
         let answer = self.looks.lock().unwrap().pop_front();
-        answer.unwrap_or_else(|| panic!("the model was asked to look once more than scripted"))
+        let Some(answer) = answer else { panic!("the model was asked to look once more than scripted") };
+        answer
     }
 
     async fn answer_notes(
@@ -151,7 +158,20 @@ impl VisionClient for ScriptedVision {
     ) -> Result<Answer<ModelNotesAnswer>, VisionError> {
         self.asked_notes.lock().unwrap().push(notes.to_owned());
         let answer = self.notes.lock().unwrap().pop_front();
-        answer.unwrap_or_else(|| panic!("the model was asked about notes once more than scripted"))
+        let Some(answer) = answer else { panic!("the model was asked about notes once more than scripted") };
+        answer
+    }
+
+    /// A thousand tokens a frame and one for each character of the notes, which cost a micro-USD each.
+    fn estimate(&self, look: &Look, notes: Option<&str>) -> Estimate {
+        let input_tokens = look.frames.len() as u64 * 1000 + notes.map_or(0, |it| it.chars().count() as u64);
+        Estimate {
+            requests: 1 + u32::from(notes.is_some()),
+            input_tokens,
+            output_tokens: 0,
+            cost: MicroUsd(input_tokens),
+            prices_as_of: "2026-11-23".parse().ok(),
+        }
     }
 
     fn model(&self) -> &'static str {

@@ -13,7 +13,7 @@ use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use swimcoach::analysis::{ObservedStroke, Usage, View};
+use swimcoach::analysis::{MicroUsd, ObservedStroke, Usage, View};
 use swimcoach::catalog::Catalog;
 use swimcoach::review::ModelAnalysis;
 use swimcoach::session::{FrameNumber, Stroke};
@@ -25,6 +25,7 @@ use url::Url;
 
 mod answers;
 mod breaks;
+mod estimates;
 mod refusals;
 mod requests;
 
@@ -100,6 +101,10 @@ const WHOLE: Usage = Usage {
     requests: 1,
     input_tokens: 1000,
     cache_creation_input_tokens: 30,
+    cache_creation_5m_input_tokens: 10,
+    cache_creation_1h_input_tokens: 19,
     cache_read_input_tokens: 4,
     output_tokens: 200,
+    // 1000 × $2 + 10 × $2.50 + 20 × $4 + 4 × $0.10 + 200 × $10 for a million, rounded up.
+    cost: Some(MicroUsd(4106)),
 };

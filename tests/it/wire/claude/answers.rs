@@ -77,7 +77,10 @@ async fn the_last_word_on_each_figure_of_the_bill_counts() {
 
     let (looked, _) = looked([stream(&all)]).await;
 
-    assert_eq!(looked.unwrap().usage, Usage { input_tokens: 7, output_tokens: 9, ..WHOLE });
+    assert_eq!(
+        looked.unwrap().usage,
+        Usage { input_tokens: 7, output_tokens: 9, cost: Some(MicroUsd(210)), ..WHOLE }
+    );
 }
 
 #[tokio::test]

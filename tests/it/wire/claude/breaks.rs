@@ -12,8 +12,11 @@ const HALF: Usage = Usage {
     requests: 1,
     input_tokens: 500,
     cache_creation_input_tokens: 30,
+    cache_creation_5m_input_tokens: 10,
+    cache_creation_1h_input_tokens: 19,
     cache_read_input_tokens: 4,
     output_tokens: 1,
+    cost: Some(MicroUsd(1116)),
 };
 
 fn broken_streams() -> Vec<Reply> {

@@ -1,0 +1,92 @@
+//! What an analysis takes at the most, told without asking anybody.
+
+use super::*;
+use swimcoach::pricing::PriceList;
+use swimcoach::vision::Estimate;
+
+/// What a model that reads for $2, writes to its cache for $2.50 and $4, and answers for $10 is estimated to take.
+async fn estimate(look: &Look, notes: Option<&str>) -> Estimate {
+    let nobody = ClaudeServer::start([]).await;
+    vision(&settings(nobody.url())).estimate(look, notes)
+}
+
+fn of_size(width: u32, height: u32, n_frames: u32) -> Look {
+    let mut look = look_at(n_frames);
+    for frame in &mut look.frames {
+        (frame.width, frame.height, frame.jpeg) = (width, height, Bytes::new());
+    }
+    look
+}
+
+#[tokio::test]
+async fn a_frame_more_costs_its_label_and_as_many_tokens_as_the_model_sees_of_it() {
+    for (width, height, picture) in [(1280, 720, 1196), (1920, 1080, 2691), (28, 28, 1), (8000, 8000, 4761)] {
+        let one = estimate(&of_size(width, height, 1), None).await;
+        let two = estimate(&of_size(width, height, 2), None).await;
+
+        // "Frame 2 · t=1.160 s" is 23 bytes as it is escaped; with those of a block they are 71, of which 2.7 are a token.
+        let frame = picture + 27;
+        assert_eq!(two.input_tokens - one.input_tokens, frame, "{width}×{height}");
+        // For an hour in the cache, at $4 for a million.
+        assert_eq!(two.cost.0 - one.cost.0, frame * 4, "{width}×{height}");
+    }
+}
+
+#[tokio::test]
+async fn the_whole_request_is_estimated_at_more_bytes_than_it_has_text() {
+    let look = of_size(1280, 720, 15);
+    let server = ClaudeServer::start([whole()]).await;
+    let vision = vision(&settings(server.url()));
+
+    vision.look(&look).await.unwrap();
+    let estimate = vision.estimate(&look, None);
+
+    let body = server.requests()[0].json();
+    let texts =
+        body["messages"][0]["content"].as_array().unwrap().iter().filter_map(|it| it["text"].as_str());
+    let texts = texts.chain(body["system"][0]["text"].as_str()).map(str::len).sum::<usize>();
+    let bytes = (texts + body["output_config"]["format"]["schema"].to_string().len()) as u64;
+    let tokens = estimate.input_tokens - 15 * 1196;
+    assert!((bytes * 10 / 27..bytes * 10 / 22).contains(&tokens), "{tokens} tokens for {bytes} bytes");
+    assert_eq!((estimate.requests, estimate.output_tokens), (1, 16_000));
+    assert_eq!(
+        estimate.prices_as_of,
+        PriceList::embedded().unwrap().model("claude-sonnet-5-5").map(|it| it.as_of())
+    );
+}
+
+#[tokio::test]
+async fn notes_add_a_request_that_reads_the_longest_analysis_and_answers_at_length() {
+    let look = look_at(2);
+
+    let without = estimate(&look, None).await;
+    let with = estimate(&look, Some("Why?")).await;
+    let with_more = estimate(&look, Some("Why is that so?")).await;
+
+    assert_eq!((with.requests, with.output_tokens), (2, 2 * 16_000));
+    assert!(without.input_tokens + 2 * 16_000 < with.input_tokens);
+    assert!(with.input_tokens < with_more.input_tokens && with.cost < with_more.cost);
+    assert!(without.cost.0 + 160_000 < with.cost.0);
+}
+
+#[tokio::test]
+async fn a_coarse_model_sees_less_of_a_large_frame() {
+    let mut settings = settings(&Url::parse("http://127.0.0.1:1/").unwrap());
+    "claude-opus-4-6".clone_into(&mut settings.model);
+    let vision = vision(&settings);
+
+    let one = vision.estimate(&of_size(1920, 1080, 1), None);
+    let two = vision.estimate(&of_size(1920, 1080, 2), None);
+
+    assert_eq!(two.input_tokens - one.input_tokens, 1560 + 27);
+}
+
+#[tokio::test]
+async fn no_client_is_made_for_a_model_without_a_price() {
+    let mut settings = settings(&Url::parse("http://127.0.0.1:1/").unwrap());
+    "claude-of-tomorrow".clone_into(&mut settings.model);
+
+    let error = ClaudeVision::new(&settings, &Catalog::embedded().unwrap()).unwrap_err();
+
+    assert!(telemetry::chain(&error).contains("PRICES_PATH"), "{}", telemetry::chain(&error));
+}
