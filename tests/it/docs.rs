@@ -9,11 +9,13 @@ use swimcoach::jpeg::{self, Admitted, JpegLimits};
 const README: &str = include_str!("../../README.md");
 const API: &str = include_str!("../../docs/api.md");
 const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
+const COST: &str = include_str!("../../docs/cost.md");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("README.md", README),
     ("docs/api.md", API),
     ("docs/architecture.md", ARCHITECTURE),
+    ("docs/cost.md", COST),
     ("docs/operations.md", OPERATIONS),
     ("docs/snowflake.md", include_str!("../../docs/snowflake.md")),
     ("docs/storage.md", include_str!("../../docs/storage.md")),
@@ -38,7 +40,8 @@ fn every_route_is_described_and_no_other() {
 fn a_setting_that_a_page_names_is_one_of_the_template() {
     let known: BTreeSet<&str> =
         TEMPLATE.lines().filter_map(|it| Some(it.trim_start_matches('#').split_once('=')?.0)).collect();
-    let prefixes = ["R2_", "SNOWFLAKE_", "ANTHROPIC_", "MAX_", "SHUTDOWN_", "LOG_", "METRICS_", "STALE_"];
+    let prefixes =
+        ["R2_", "SNOWFLAKE_", "ANTHROPIC_", "MAX_", "PRICES_", "SHUTDOWN_", "LOG_", "METRICS_", "STALE_"];
     for (page, text) in PAGES {
         let words = text.split(|it: char| !it.is_ascii_uppercase() && !it.is_ascii_digit() && it != '_');
         for word in words.filter(|word| prefixes.iter().any(|it| word.starts_with(it) && it != word)) {
