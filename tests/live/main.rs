@@ -38,7 +38,9 @@ async fn a_swimmer_uploads_asks_reads_and_deletes_and_a_restart_loses_nothing() 
 
     let id = service.upload(&sent).await;
     frames_are_in_storage(&service, id, &sent).await;
+    let estimate = service.estimate(id).await;
     let analyzed = service.analyze(id).await;
+    the_estimate_was_enough_and_not_far_off(&estimate, &analyzed["usage"]);
     only_sent_frames_are_named(&analyzed, service.coach.model());
     a_sweep_would_remove_orphans_only(&service, orphan, id).await;
 
@@ -104,6 +106,22 @@ fn only_sent_frames_are_named(session: &Value, model: &str) {
             assert!(item["frames"].as_array().unwrap().iter().all(is_sent), "{item}");
         }
     }
+}
+
+/// What was estimated is at least what was read and paid, and of what was read not half as much again. Without a
+/// model both are nothing. Tries that broke off were read and paid on top, so they are left out of this.
+fn the_estimate_was_enough_and_not_far_off(estimate: &Value, usage: &Value) {
+    if usage["requests"] != estimate["requests"] {
+        return;
+    }
+    let figure = |of: &Value, name: &str| of[name].as_u64().unwrap();
+    let kinds = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
+    let read: u64 = kinds.iter().map(|it| figure(usage, it)).sum();
+    let estimated = figure(estimate, "input_tokens");
+    assert!(read <= estimated, "{read} tokens were read and {estimated} estimated");
+    assert!(estimated <= read + read / 2, "{read} tokens were read and {estimated} estimated");
+    assert!(figure(usage, "output_tokens") <= figure(estimate, "output_tokens"));
+    assert!(usage["cost_usd"].as_f64() <= estimate["cost_usd_max"].as_f64());
 }
 
 fn is_sent(frame: &Value) -> bool {

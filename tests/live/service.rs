@@ -67,6 +67,12 @@ impl Service {
         reply["session_id"].as_str().unwrap().parse().unwrap()
     }
 
+    /// What an analysis is said to take at the most.
+    pub(crate) async fn estimate(&self, id: SessionId) -> Value {
+        let request = self.http.post(format!("{}/api/v1/sessions/{id}/estimate", self.url));
+        json_of(request.send().await.unwrap(), StatusCode::OK).await
+    }
+
     /// Asks for an analysis and returns the session as it is at the end.
     pub(crate) async fn analyze(&self, id: SessionId) -> Value {
         let request = self.http.post(format!("{}/api/v1/analysis/{id}/analyze", self.url));
