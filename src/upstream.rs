@@ -94,6 +94,12 @@ pub enum UpstreamErrorKind {
 }
 
 impl UpstreamErrorKind {
+    /// Whether it is this request that is at fault, so that the same one never succeeds. Everything else passes
+    /// or is mended by somebody.
+    pub fn blames_request(self) -> bool {
+        matches!(self, Self::TooLarge | Self::Rejected)
+    }
+
     /// Whether the same request may succeed a little later.
     pub fn is_transient(self) -> bool {
         match self {
@@ -126,7 +132,20 @@ pub struct RetryPolicy {
 /// Waits double from try to try, less up to a quarter at random so that clients do not return in step.
 /// A wait that the other side asks for is kept even where it is longer than `max_delay`; where it would
 /// pass the deadline the failure is returned at once, its `retry_after` intact for the caller to pass on.
-pub async fn retry<T, F, Fut>(policy: &RetryPolicy, mut attempt: F) -> Result<T, UpstreamError>
+pub async fn retry<T, F, Fut>(policy: &RetryPolicy, attempt: F) -> Result<T, UpstreamError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, UpstreamError>>,
+{
+    retry_while(UpstreamErrorKind::is_transient, policy, attempt).await
+}
+
+/// The same as [`retry`], for failures that the caller chooses.
+pub(crate) async fn retry_while<T, F, Fut>(
+    is_worth_it: fn(UpstreamErrorKind) -> bool,
+    policy: &RetryPolicy,
+    mut attempt: F,
+) -> Result<T, UpstreamError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, UpstreamError>>,
@@ -140,8 +159,7 @@ where
         };
         tried += 1;
         let delay = delay_before_try(policy, tried, error.kind);
-        if !error.kind.is_transient() || policy.attempts <= tried || policy.deadline < start.elapsed() + delay
-        {
+        if !is_worth_it(error.kind) || policy.attempts <= tried || policy.deadline < start.elapsed() + delay {
             return Err(error);
         }
         tracing::warn!(

@@ -201,7 +201,10 @@ impl Coach {
         }
         analysis.updated_at = now();
         self.metrics.count(&analysis);
-        let kept = upstream::retry(&KEEP_RESULT, || self.sessions.record_analysis(&analysis)).await;
+        // Also a full disk or a token that has expired is noticed and mended by somebody.
+        let is_worth_it = |kind: UpstreamErrorKind| !kind.blames_request();
+        let record = || self.sessions.record_analysis(&analysis);
+        let kept = upstream::retry_while(is_worth_it, &KEEP_RESULT, record).await;
         if let Err(error) = kept {
             tracing::error!(
                 analysis.id = %analysis.id, %error, cause = %error.source,

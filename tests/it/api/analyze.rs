@@ -424,19 +424,21 @@ async fn a_long_analysis_says_again_and_again_that_it_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_result_is_kept_until_records_are_back() {
-    let app = TestApp::new();
-    app.vision.finds();
-    let id = app.uploaded(Form::frames(2)).await;
-    app.records.faults.fail_always("record_analysis", Fault::Before(Kind::Unavailable));
-    app.analyze(&id, Value::Null).await;
-    tokio::time::sleep(Duration::from_mins(10)).await;
-    assert_eq!(app.show(&id).await.json()["status"], "processing");
+    for kind in [Kind::Unavailable, Kind::Exhausted, Kind::Unauthorized] {
+        let app = TestApp::new();
+        app.vision.finds();
+        let id = app.uploaded(Form::frames(2)).await;
+        app.records.faults.fail_always("record_analysis", Fault::Before(kind));
+        app.analyze(&id, Value::Null).await;
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        assert_eq!(app.show(&id).await.json()["status"], "processing");
 
-    app.records.faults.heal();
-    tokio::time::sleep(Duration::from_secs(15)).await;
+        app.records.faults.heal();
+        tokio::time::sleep(Duration::from_secs(15)).await;
 
-    assert_eq!(app.settled(&id).await["status"], "complete");
-    assert_eq!(app.vision.seen().len(), 1);
+        assert_eq!(app.settled(&id).await["status"], "complete", "{kind}");
+        assert_eq!(app.vision.seen().len(), 1);
+    }
 }
 
 #[tokio::test]
