@@ -36,7 +36,7 @@ pub(super) fn advice(settings: &SqlApiSettings, error: &UpstreamError) -> String
             settings.warehouse,
         ),
         (_, "002043" | "090105" | "090106") => no_schema(settings),
-        (_, "002003") if is_about_schema(refusal) => no_schema(settings),
+        (_, "002003") if refusal.is_about_schema() => no_schema(settings),
         (_, "002003") => format!(
             "there are no tables in {}.{}, or the role may not see them: run `swimcoach migrate`, or grant the role \
              SELECT, INSERT, UPDATE and DELETE on them",
@@ -90,11 +90,6 @@ fn no_schema(settings: &SqlApiSettings) -> String {
          and the role needs USAGE on both",
         settings.database, settings.schema,
     )
-}
-
-/// One code stands for every sort of object; the message names it first.
-fn is_about_schema(refusal: &SqlApiError) -> bool {
-    ["Database '", "Schema '"].iter().any(|it| refusal.message.contains(it))
 }
 
 #[cfg(test)]

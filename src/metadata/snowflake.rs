@@ -150,8 +150,17 @@ impl SessionStore for SnowflakeSessionStore {
             let started = kept.started.as_deref();
             let exchange = statements::exchange_started(analysis.session_id, started, &state);
             if started == Some(&state) || 0 < self.run(OPERATION, Ok(exchange)).await?.stats().updated {
-                self.run(OPERATION, statements::insert_state(analysis, &state)).await?;
-                return Ok(StartedAnalysis::Started);
+                return match self.run(OPERATION, statements::insert_state(analysis, &state)).await {
+                    // It is won, and everybody sees it run: whoever asked must run it. A later state follows.
+                    Err(error) if !error.kind.blames_request() => {
+                        tracing::warn!(
+                            analysis.id = %analysis.id, %error, cause = %error.source,
+                            "the analysis {} was started, and its first state is not written yet", analysis.id,
+                        );
+                        Ok(StartedAnalysis::Started)
+                    }
+                    result => result.map(|_| StartedAnalysis::Started),
+                };
             }
         }
         let why = format!("another analysis came between {START_ROUNDS} times");

@@ -242,6 +242,22 @@ async fn a_start_that_failed_half_way_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_won_is_one_although_its_first_state_could_not_be_written() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let analysis = analysis(&session);
+    // The resource monitor has used up its credits.
+    stub.fail_next("INTO analysis_states", Fault::Refused { code: "090073", sql_state: "XX000" });
+
+    let outcome = store.start_analysis(&analysis, at(-1)).await.unwrap();
+
+    assert_eq!(outcome, StartedAnalysis::Started);
+    assert_eq!(record_of(&store, &session).await.unwrap().analyses, std::slice::from_ref(&analysis));
+    store.record_analysis(&completed(&analysis, 5)).await.unwrap();
+    assert_eq!(record_of(&store, &session).await.unwrap().analyses, [completed(&analysis, 5)]);
+}
+
+#[tokio::test]
 async fn an_end_that_is_recorded_without_its_beginning_is_the_end() {
     let (stub, store) = opened().await;
     let session = created(&store).await;

@@ -72,7 +72,7 @@ async fn applied(api: &SqlApi) -> Result<HashSet<u32>, UpstreamError> {
     let statement = Statement::new("SELECT DISTINCT version FROM schema_migrations");
     match api.execute(OPERATION, &statement).await {
         Ok(set) => set.rows().map(|row| row.fixed("version")).collect(),
-        Err(error) if has_code(&error, NO_SUCH_OBJECT) => Ok(HashSet::new()),
+        Err(error) if is_without_history(&error) => Ok(HashSet::new()),
         Err(error) => Err(error),
     }
 }
@@ -102,6 +102,11 @@ fn statements(sql: &'static str) -> impl Iterator<Item = &'static str> {
     sql.split(";\n").map(str::trim).filter(|it| !it.is_empty())
 }
 
+/// Whether the schema is there and has no table of migrations.
+fn is_without_history(error: &UpstreamError) -> bool {
+    has_code(error, NO_SUCH_OBJECT) && !SqlApiError::behind(error).is_some_and(SqlApiError::is_about_schema)
+}
+
 fn has_code(error: &UpstreamError, code: &str) -> bool {
     SqlApiError::behind(error).is_some_and(|it| it.code.as_deref() == Some(code))
 }
@@ -122,6 +127,24 @@ mod tests {
                 assert!(!statement.contains(';'), "{first} is cut in two or is two");
             }
         }
+    }
+
+    #[test]
+    fn a_schema_that_does_not_exist_is_not_taken_for_one_without_tables() {
+        let refused = |message: &str| {
+            let refusal = SqlApiError {
+                status: 422,
+                code: Some(NO_SUCH_OBJECT.to_owned()),
+                sql_state: None,
+                message: message.to_owned(),
+                query_id: None,
+            };
+            UpstreamError::new(Service::Records, OPERATION, UpstreamErrorKind::NotFound, refusal)
+        };
+
+        assert!(is_without_history(&refused("Object 'SCHEMA_MIGRATIONS' does not exist or not authorized.")));
+        assert!(!is_without_history(&refused("Schema 'DB.RECORDS' does not exist or not authorized.")));
+        assert!(!is_without_history(&refused("Database 'DB' does not exist or not authorized.")));
     }
 
     #[test]

@@ -37,6 +37,12 @@ impl SqlApiError {
         id.split_once(']')?.0.parse().ok()
     }
 
+    /// Whether it is a database or a schema that does not exist. One code stands for every sort of object; the
+    /// message names it first.
+    pub fn is_about_schema(&self) -> bool {
+        ["Database '", "Schema '"].iter().any(|it| self.message.contains(it))
+    }
+
     fn quotes_values(&self) -> bool {
         // Errors of execution quote what was bound; errors of compilation, names and our own SQL.
         let starts = |it: &Option<String>, prefix| it.as_deref().is_some_and(|it| it.starts_with(prefix));
