@@ -31,7 +31,10 @@ pub async fn examine(settings: &Settings, parts: &Parts, out: &mut (impl Write +
     if let Ok(StoreHealth::Degraded(backlog)) = parts.sessions.check().await
         && 0 < backlog.waiting
     {
-        writeln!(out, "  WAITING: {backlog}; `swimcoach journal list` shows of which sessions")?;
+        // What only waits is on its way; what was refused needs somebody.
+        let word = if 0 < backlog.set_aside { "FAILED" } else { "WAITING" };
+        writeln!(out, "  {word}: {backlog}; `swimcoach journal list` shows of which sessions")?;
+        all_well &= backlog.set_aside == 0;
     }
     writeln!(out, "model: {}", model_in_words(settings))?;
     all_well &= report(settings, out, "the model looked up", parts.vision.check().await)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use swimcoach::config::{RecordSettings, ServerSettings, Settings};
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
 use swimcoach::run::{self, Parts};
+use swimcoach::session::SessionId;
 use swimcoach::{doctor, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,7 +53,7 @@ enum Command {
         #[arg(long)]
         records_are_empty: bool,
     },
-    /// Shows or sends the writes that wait on this machine because Snowflake was down
+    /// Shows, sends or gives up the writes that wait on this machine because Snowflake was down
     Journal {
         #[command(subcommand)]
         command: JournalCommand,
@@ -67,6 +68,11 @@ enum JournalCommand {
     List,
     /// Sends everything that waits, also what Snowflake has refused before; the service must not be running
     Drain,
+    /// Removes for good what waits of one session, and says what is lost; the service must not be running
+    Drop {
+        /// The session, as `list` shows it
+        session: SessionId,
+    },
 }
 
 #[tokio::main]
@@ -105,8 +111,9 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
         Command::Journal { command: JournalCommand::List } => {
             list_journal(environment()?).await.map(|()| true)
         }
-        Command::Journal { command: JournalCommand::Drain } => {
-            drain_journal(environment()?).await.map(|()| true)
+        Command::Journal { command: JournalCommand::Drain } => drain_journal(environment()?).await,
+        Command::Journal { command: JournalCommand::Drop { session } } => {
+            drop_from_journal(environment()?, session).await
         }
         Command::Health => health().await,
     }
@@ -202,22 +209,38 @@ async fn list_journal(settings: Settings) -> Result<(), Box<dyn Error>> {
     let Some(journal) = run::look_at_journal(&settings).await? else { return no_journal(&mut out) };
     writeln!(out, "{}", journal.backlog().await?)?;
     for waiting in journal.by_session().await? {
-        let writes: Vec<String> = waiting.writes.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-        write!(out, "{} since {}: {}", waiting.session, waiting.oldest.to_rfc3339(), writes.join(", "))?;
-        match waiting.set_aside {
-            Some(way) => writeln!(out, "; stands still, since Snowflake refused one of them ({way})")?,
-            None => writeln!(out)?,
-        }
+        writeln!(out, "{waiting}")?;
     }
     Ok(())
 }
 
-async fn drain_journal(settings: Settings) -> Result<(), Box<dyn Error>> {
+/// Says whether everything arrived.
+async fn drain_journal(settings: Settings) -> Result<bool, Box<dyn Error>> {
     telemetry::start(&settings.log);
     let mut out = io::stdout();
-    let Some(n_arrived) = run::drain_journal(&settings).await? else { return no_journal(&mut out) };
-    writeln!(out, "{n_arrived} writes arrived")?;
-    Ok(())
+    let Some(drained) = run::drain_journal(&settings).await? else {
+        return no_journal(&mut out).map(|()| true);
+    };
+    writeln!(out, "{} writes arrived", drained.arrived)?;
+    if 0 < drained.left.waiting {
+        writeln!(out, "{}; `swimcoach journal list` shows of which sessions", drained.left)?;
+    }
+    Ok(drained.left.waiting == 0)
+}
+
+/// Says whether anything waited of the session.
+async fn drop_from_journal(settings: Settings, session: SessionId) -> Result<bool, Box<dyn Error>> {
+    telemetry::start(&settings.log);
+    let mut out = io::stdout();
+    let Some(journal) = run::open_journal(&settings).await? else {
+        return no_journal(&mut out).map(|()| true);
+    };
+    let given_up = journal.give_up(session).await?;
+    match &given_up {
+        Some(lost) => writeln!(out, "lost: {lost}")?,
+        None => writeln!(out, "nothing waits of {session}")?,
+    }
+    Ok(given_up.is_some())
 }
 
 fn no_journal(out: &mut impl Write) -> Result<(), Box<dyn Error>> {

@@ -3,7 +3,7 @@
 mod connections;
 mod records;
 
-pub use self::records::{drain_journal, look_at_journal};
+pub use self::records::{drain_journal, look_at_journal, open_journal};
 
 use self::records::{JournalUse, Records};
 use crate::catalog::{Catalog, CatalogError};

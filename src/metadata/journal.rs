@@ -7,9 +7,15 @@
 //! - Writes about one session reach the store in the order in which they were acknowledged: while one waits,
 //!   later ones wait behind it. Only a deletion may overtake, since the store lets no late write bring back
 //!   what was deleted. Sessions do not wait for each other.
-//! - Reads by this process see what waits. Other replicas see it when it has reached the store.
-//! - A write that the store refuses for good is set aside and counted, and its session stands still with it;
-//!   the others go on. It can be sent again (`swimcoach journal drain`) or deleted with its session.
+//! - Reads by this process see what waits. Other replicas see it when it has reached the store. While the store
+//!   is known to be down, what only the store knows is not asked for: such reads fail at once.
+//! - What a failure means is decided in one place, for a write that is new and for one that waits: where the
+//!   store is well and finds fault with the write itself, the write is refused; it waits for everything else,
+//!   also for a setting that must be mended and a quota that must be raised.
+//! - A write that fails holds up its own session alone. The store counts as down only while it fails a check.
+//! - A write that the store refuses after it was acknowledged is set aside and counted, and its session stands
+//!   still with it; the others go on. It can be sent again (`swimcoach journal drain`), given up (`swimcoach
+//!   journal drop`) or deleted with its session.
 //! - The journal holds nothing that outlives a deletion: what waits of a session goes when its deletion is
 //!   acknowledged. Where the owner is not known here, it goes when the deletion reaches the store.
 //! - It has a bound, past which writes fail.
@@ -24,12 +30,13 @@ mod drain;
 mod file;
 mod write;
 
+pub use drain::Drained;
 pub use file::{Journal, SessionBacklog};
 pub use write::WriteKind;
 
 use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::session::{Analysis, Owner, Session, SessionId, Turn};
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use drain::Drain;
@@ -41,10 +48,6 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use write::{Write, creates, deletes, overlay};
-
-/// How long the store may take to answer a check. Less than whoever asks is willing to wait, so that a store
-/// that is silent counts as down and not the journal with it.
-const CHECK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Of how many sessions the owner is remembered.
 const MAX_OWNERS: usize = 4096;
@@ -82,8 +85,12 @@ impl JournaledSessionStore {
         tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
     }
 
-    fn store(&self) -> &dyn SessionStore {
-        &*self.drain.store
+    /// The store, unless it is known to be down: whoever asked it would wait for nothing.
+    fn store(&self) -> Result<&dyn SessionStore, UpstreamError> {
+        if self.drain.outage.is_on() {
+            return Err(unavailable("the store of records was down a moment ago".to_owned()));
+        }
+        Ok(&*self.drain.store)
     }
 
     fn journal(&self) -> &Journal {
@@ -92,19 +99,24 @@ impl JournaledSessionStore {
 
     /// Sends a write to the store, or leaves it in the journal.
     async fn write(&self, write: Write) -> Result<(), UpstreamError> {
-        if !self.drain.outage.is_on() && !self.journal().holds(write.session()).await? {
-            match write.send(self.store()).await {
-                Err(error) if error.kind.is_transient() => self.drain.outage.begin(&error),
-                done => return done,
+        if let Ok(store) = self.store()
+            && !self.journal().holds(write.session()).await?
+        {
+            let Err(error) = write.send(store).await else { return Ok(()) };
+            if self.drain.is_refused(&error).await {
+                return Err(error);
             }
+            log_waiting(&write, &error);
         }
         self.append(&write, false).await
     }
 
     async fn append(&self, write: &Write, instead: bool) -> Result<(), UpstreamError> {
-        self.journal().append(write, instead).await?;
-        tracing::debug!(session.id = %write.session(), "the {} waits in the journal", write.kind());
+        let appended = self.journal().append(write, instead).await;
+        // Also where the journal took nothing: an outage for which nothing waits is over.
         self.drain.wake.notify_one();
+        appended?;
+        tracing::debug!(session.id = %write.session(), "the {} waits in the journal", write.kind());
         Ok(())
     }
 
@@ -151,13 +163,13 @@ impl SessionStore for JournaledSessionStore {
         if deletes(&waiting, owner) {
             return Ok(None);
         }
-        let stored = if self.drain.outage.is_on() && creates(&waiting) {
-            None
-        } else {
-            match self.store().session(owner, id).await {
-                Err(error) if error.kind.is_transient() && creates(&waiting) => None,
-                answer => answer?,
-            }
+        let stored = match self.store() {
+            Ok(store) => store.session(owner, id).await,
+            Err(down) => Err(down),
+        };
+        let stored = match stored {
+            Err(_) if creates(&waiting) => None,
+            answer => answer?,
         };
         let record = overlay(stored, &waiting, owner);
         if let Some(record) = &record {
@@ -175,7 +187,8 @@ impl SessionStore for JournaledSessionStore {
     ) -> Result<Vec<SessionRecord>, UpstreamError> {
         let waiting = self.journal().of_owner(owner, before, limit).await?;
         // As many more as may have to be left out.
-        let page = self.store().list_sessions(owner, before, limit.saturating_add(waiting.n_deleted)).await?;
+        let page =
+            self.store()?.list_sessions(owner, before, limit.saturating_add(waiting.n_deleted)).await?;
         let mut records: BTreeMap<SessionId, SessionRecord> =
             page.into_iter().map(|it| (it.session.id, it)).collect();
         let listed = records.keys().copied().filter(|it| waiting.touched.contains(it));
@@ -199,11 +212,11 @@ impl SessionStore for JournaledSessionStore {
             match kind {
                 WriteKind::CreateSession => drop(created.insert(id)),
                 // It is deleted if it is this owner's, which the store knows.
-                _ if self.store().session(&owner, id).await?.is_some() => drop(deleted.insert(id)),
+                _ if self.store()?.session(&owner, id).await?.is_some() => drop(deleted.insert(id)),
                 _ => {}
             }
         }
-        let mut existing = self.store().existing_sessions(ids).await?;
+        let mut existing = self.store()?.existing_sessions(ids).await?;
         existing.retain(|it| !deleted.contains(it) && !created.contains(it));
         existing.extend(created);
         Ok(existing)
@@ -214,15 +227,11 @@ impl SessionStore for JournaledSessionStore {
         analysis: &Analysis,
         stale_before: DateTime<Utc>,
     ) -> Result<StartedAnalysis, UpstreamError> {
-        if self.drain.outage.is_on() {
-            return Err(unavailable(
-                "the store is down, and it alone knows whether an analysis runs".to_owned(),
-            ));
-        }
+        let store = self.store()?;
         if self.journal().holds(analysis.session_id).await? {
             return Err(unavailable("writes about the session wait for the store".to_owned()));
         }
-        self.store().start_analysis(analysis, stale_before).await
+        store.start_analysis(analysis, stale_before).await
     }
 
     async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
@@ -235,32 +244,27 @@ impl SessionStore for JournaledSessionStore {
 
     /// A deletion that waits counts only the records that waited here.
     async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
-        if self.drain.outage.is_on() {
-            return self.append_deletion(owner, id).await;
-        }
-        match self.store().delete_session(owner, id).await {
+        let Ok(store) = self.store() else { return self.append_deletion(owner, id).await };
+        match store.delete_session(owner, id).await {
             Ok(removed) => {
                 // Where the store had it, what waited may be the same records.
                 let waited = self.drain.forget_deleted(owner, id).await?;
                 Ok(if removed == 0 { waited } else { removed })
             }
-            Err(error) if error.kind.is_transient() => {
-                self.drain.outage.begin(&error);
+            Err(error) if self.drain.is_refused(&error).await => Err(error),
+            Err(error) => {
+                log_waiting(&Write::DeleteSession { owner: owner.clone(), session: id }, &error);
                 self.append_deletion(owner, id).await
             }
-            Err(error) => Err(error),
         }
     }
 
-    /// Fails when a write would: the store is down and the journal takes no more, or the store is there and
-    /// refuses everything.
+    /// Fails when a write would: the store is down and the journal takes no more. Fails as well where a setting
+    /// must be mended before the store is of any use, so that a new version with a wrong one goes no further.
     async fn check(&self) -> Result<StoreHealth, UpstreamError> {
-        let store = if self.drain.outage.is_on() {
-            Err(unavailable("the store was down a moment ago".to_owned()))
-        } else {
-            tokio::time::timeout(CHECK_PATIENCE, self.store().check()).await.unwrap_or_else(|silent| {
-                Err(UpstreamError::new(Service::Records, "check", UpstreamErrorKind::Timeout, silent))
-            })
+        let store = match self.store() {
+            Ok(_) => self.drain.check().await,
+            Err(down) => Err(down),
         };
         let backlog = self.journal().backlog().await?;
         match store {
@@ -271,15 +275,21 @@ impl SessionStore for JournaledSessionStore {
     }
 
     async fn probe(&self) -> Result<(), UpstreamError> {
-        self.store().probe().await
+        self.drain.store.probe().await
     }
 }
 
-/// Sends everything that waits in a journal to a store, once, and what was set aside before as well. Returns
-/// the number of writes that arrived.
+fn log_waiting(write: &Write, error: &UpstreamError) {
+    tracing::warn!(
+        session.id = %write.session(), %error, cause = %error.source,
+        "the {} of the session {} was not taken by the store of records", write.kind(), write.session(),
+    );
+}
+
+/// Sends everything that waits in a journal to a store, once, and what was set aside before as well.
 ///
 /// # Errors
 /// What the store failed with; what was not sent waits on.
-pub async fn drain(journal: Journal, store: Arc<dyn SessionStore>) -> Result<u64, UpstreamError> {
+pub async fn drain(journal: Journal, store: Arc<dyn SessionStore>) -> Result<Drained, UpstreamError> {
     Drain::new(store, journal).send_all().await
 }

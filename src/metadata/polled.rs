@@ -25,8 +25,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 ///
 /// The copy follows every write that goes through here. What other replicas write about the session, such as
 /// its deletion, is seen late: after each sign of life of the analysis, so at most a third of
-/// `STALE_JOB_THRESHOLD_MINUTES` later, the next read asks the store again. While the store is down the copy
-/// still answers, and the store is asked every ten seconds. A copy that no write renews for ten minutes is
+/// `STALE_JOB_THRESHOLD_MINUTES` later, the next read asks the store again. While the store cannot
+/// answer the copy still does, and the store is asked every ten seconds. A copy that no write renews for ten minutes is
 /// dropped.
 #[derive(Debug)]
 pub struct PolledSessionStore {
@@ -160,10 +160,7 @@ impl SessionStore for PolledSessionStore {
                 self.running().keep(id, changed, owner, record.as_ref());
                 Ok(record)
             }
-            Err(error) if error.kind.is_transient() => {
-                self.running().find_old(owner, id).map(Some).ok_or(error)
-            }
-            Err(error) => Err(error),
+            Err(error) => self.running().find_old(owner, id).map(Some).ok_or(error),
         }
     }
 

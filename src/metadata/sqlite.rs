@@ -64,7 +64,7 @@ impl SqliteSessionStore {
 
     /// A database of its own in memory, gone with the last clone of the store.
     pub fn in_memory() -> Result<Self, UpstreamError> {
-        connection::open_memory().map(Self::new)
+        connection::open_memory(&connection::RECORDS).map(Self::new)
     }
 
     fn new(connection: Connection) -> Self {

@@ -3,7 +3,7 @@
 use super::RunError;
 use crate::config::{RecordSettings, Settings};
 use crate::metadata::SessionStore;
-use crate::metadata::journal::{self, Journal, JournaledSessionStore};
+use crate::metadata::journal::{self, Drained, Journal, JournaledSessionStore};
 use crate::metadata::polled::PolledSessionStore;
 use crate::metadata::snowflake::SnowflakeSessionStore;
 use crate::metadata::sqlite::SqliteSessionStore;
@@ -66,15 +66,22 @@ pub async fn look_at_journal(settings: &Settings) -> Result<Option<Journal>, Run
     }
 }
 
-/// Sends everything that waits in the journal to Snowflake, and what was set aside before as well. Returns the
-/// number of writes that arrived; `None` when the settings have no journal.
-pub async fn drain_journal(settings: &Settings) -> Result<Option<u64>, RunError> {
-    let (RecordSettings::Snowflake(snowflake), Some(path)) = (&settings.records, &settings.journal.path)
-    else {
-        return Ok(None);
-    };
-    let max_writes = settings.journal.max_writes.into();
-    let journal = Journal::open(path, max_writes, JournalMetrics::default()).await?;
+/// The journal, for this process alone; `None` when the settings have none.
+pub async fn open_journal(settings: &Settings) -> Result<Option<Journal>, RunError> {
+    match (&settings.records, &settings.journal.path) {
+        (RecordSettings::Snowflake(_), Some(path)) => {
+            let max_writes = settings.journal.max_writes.into();
+            Ok(Some(Journal::open(path, max_writes, JournalMetrics::default()).await?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Sends everything that waits in the journal to Snowflake, and what was set aside before as well; `None` when
+/// the settings have no journal.
+pub async fn drain_journal(settings: &Settings) -> Result<Option<Drained>, RunError> {
+    let RecordSettings::Snowflake(snowflake) = &settings.records else { return Ok(None) };
+    let Some(journal) = open_journal(settings).await? else { return Ok(None) };
     let store = Arc::new(SnowflakeSessionStore::connect(snowflake)?);
     Ok(Some(journal::drain(journal, store).await?))
 }

@@ -12,12 +12,13 @@ use crate::support::records::{analysis, at, completed, new_owner, renewed, sessi
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use swimcoach::metadata::journal::{self, Journal, JournaledSessionStore, WriteKind};
+use swimcoach::metadata::journal::{self, Drained, Journal, JournaledSessionStore, WriteKind};
 use swimcoach::metadata::{Backlog, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use swimcoach::metrics::JournalMetrics;
 use swimcoach::session::{Owner, Session};
 use swimcoach::upstream::{UpstreamError, UpstreamErrorKind};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 const DOWN: UpstreamErrorKind = UpstreamErrorKind::Unavailable;
 
@@ -212,18 +213,129 @@ async fn a_write_is_not_doubled_when_it_arrived_and_only_its_answer_was_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_for_good_is_returned_and_nothing_waits() {
+async fn what_a_store_that_is_well_holds_against_a_write_is_returned_and_nothing_waits() {
     let bench = Bench::new().await;
     for failure in
-        [UpstreamErrorKind::Unauthorized, UpstreamErrorKind::Rejected, UpstreamErrorKind::Exhausted]
+        [UpstreamErrorKind::Rejected, UpstreamErrorKind::TooLarge, UpstreamErrorKind::InvalidResponse]
     {
-        bench.records.fail_all(failure);
         let session = session(&new_owner(), 2);
+        bench.records.fail_about(session.id, failure);
 
         assert_eq!(kind(bench.store.create_session(&session).await), failure);
-        assert_eq!(kind(bench.store.delete_session(&session.owner, session.id).await), failure);
     }
     assert_eq!(bench.metrics.waiting.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_waits_for_whatever_somebody_can_mend() {
+    for failure in [
+        UpstreamErrorKind::Unauthorized,
+        UpstreamErrorKind::NotFound,
+        UpstreamErrorKind::Exhausted,
+        // A gateway that answers everything in the store's place.
+        UpstreamErrorKind::Rejected,
+        UpstreamErrorKind::InvalidResponse,
+    ] {
+        let bench = Bench::new().await;
+        let deleted = bench.created().await;
+        bench.records.fail_all(failure);
+
+        let session = bench.created().await;
+        bench.store.delete_session(&deleted.owner, deleted.id).await.unwrap();
+        tokio::time::sleep(Duration::from_mins(10)).await;
+
+        assert_eq!((bench.metrics.waiting.get(), bench.metrics.set_aside.get()), (2, 0), "{failure}");
+        bench.records.mend();
+        bench.drained().await;
+        assert!(bench.arrived_of(&session).await.is_some(), "{failure}");
+        assert_eq!(bench.arrived_of(&deleted).await, None, "{failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_always_fails_holds_up_its_own_session_alone() {
+    let bench = Bench::new().await;
+    let stuck = bench.created().await;
+    bench.records.fail_all(DOWN);
+    for number in 0..100 {
+        bench.store.append_turns(stuck.id, &[turn(number, "Why?")]).await.unwrap();
+    }
+    let waiting = bench.created().await;
+
+    bench.records.mend();
+    bench.records.fail_about(stuck.id, UpstreamErrorKind::Timeout);
+    bench.comes_to(degraded(100, 0)).await;
+    let new = bench.created().await;
+    let started = bench.store.start_analysis(&analysis(&new), at(-1)).await;
+
+    assert!(bench.arrived_of(&waiting).await.is_some());
+    assert!(bench.arrived_of(&new).await.is_some());
+    assert_eq!(started.unwrap(), StartedAnalysis::Started);
+    assert_eq!(bench.record_of(&stuck).await.unwrap().turns.len(), 100);
+    bench.records.mend();
+    bench.drained().await;
+    assert_eq!(bench.arrived_of(&stuck).await.unwrap().turns.len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_known_outage_nobody_waits_for_a_store_that_is_silent() {
+    let bench = Bench::new().await;
+    let kept = bench.created().await;
+    bench.records.fail_all(DOWN);
+    bench.created().await;
+    bench.records.fall_silent();
+    let start = Instant::now();
+
+    assert_eq!(kind(bench.store.session(&kept.owner, kept.id).await), DOWN);
+    assert_eq!(kind(bench.store.list_sessions(&kept.owner, None, 10).await), DOWN);
+    assert_eq!(kind(bench.store.existing_sessions(&[kept.id]).await), DOWN);
+
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_not_forgotten_while_a_slow_try_is_under_way() {
+    let bench = Bench::new().await;
+    bench.records.fail_all(DOWN);
+    bench.created().await;
+    bench.records.fall_silent();
+    bench.records.take_calls();
+
+    tokio::time::sleep(Duration::from_mins(9)).await;
+    let later = bench.created().await;
+
+    let calls = bench.records.take_calls();
+    assert!(calls.iter().all(|(_, about)| *about != Some(later.id)), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_journal_does_not_wait_as_long_as_a_busy_store_asks() {
+    let bench = Bench::new().await;
+    bench.records.fail_all(UpstreamErrorKind::RateLimited { retry_after: Some(Duration::from_hours(1)) });
+    let session = bench.created().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    bench.records.mend();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+
+    assert!(bench.arrived_of(&session).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_past_its_bound_takes_a_deletion_and_keeps_what_waits_of_others() {
+    let bench = Bench::new().await;
+    bench.records.fail_all(DOWN);
+    let [deleted, kept] = [bench.created().await, bench.created().await];
+    assert!(bench.store.shut_down(Duration::from_mins(1)).await);
+    drop(bench.store);
+    let journal = Journal::open(&path_in(&bench.folder), 1, JournalMetrics::default()).await.unwrap();
+    let store = JournaledSessionStore::new(Arc::<BreakableRecords>::clone(&bench.records), journal);
+
+    let removed = store.delete_session(&deleted.owner, deleted.id).await.unwrap();
+
+    assert_eq!(removed, 1 + 2, "session, frames");
+    assert_eq!(store.session(&deleted.owner, deleted.id).await.unwrap(), None);
+    assert!(store.session(&kept.owner, kept.id).await.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -430,9 +542,11 @@ async fn what_was_set_aside_is_sent_again_by_hand_in_its_order() {
     let open = async || Journal::open(&path_in(&folder), 1_000, JournalMetrics::default()).await.unwrap();
     let send = async |journal| journal::drain(journal, Arc::<BreakableRecords>::clone(&records)).await;
 
-    assert_eq!(send(open().await).await.unwrap(), 0, "it is refused again");
+    let refused_again = Drained { arrived: 0, left: Backlog { waiting: 2, set_aside: 1 } };
+    assert_eq!(send(open().await).await.unwrap(), refused_again);
     records.mend();
-    assert_eq!(send(open().await).await.unwrap(), 2);
+    let all = Drained { arrived: 2, left: Backlog { waiting: 0, set_aside: 0 } };
+    assert_eq!(send(open().await).await.unwrap(), all);
 
     let record = records.unbroken().session(&session.owner, session.id).await.unwrap().unwrap();
     assert_eq!(record.turns, [turn(0, "my-secret-question"), turn(1, "Because.")]);
@@ -500,6 +614,49 @@ async fn a_write_that_cannot_be_read_any_more_does_not_stop_the_others() {
     assert!(bench.arrived_of(&readable).await.is_some());
     bench.store.delete_session(&unreadable.owner, unreadable.id).await.unwrap();
     bench.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_cannot_be_read_any_more_does_not_hide_the_other_sessions_of_its_owner() {
+    let bench = Bench::new().await;
+    let owner = new_owner();
+    let [unreadable, readable] = [session(&owner, 1), session(&owner, 1)];
+    for session in [&unreadable, &readable] {
+        bench.store.create_session(session).await.unwrap();
+    }
+    bench.records.refuse(unreadable.id);
+    bench.records.fail_next(1, DOWN);
+    bench.store.append_turns(unreadable.id, &[turn(0, "Why?")]).await.unwrap();
+    bench.comes_to(degraded(1, 1)).await;
+    rusqlite::Connection::open(path_in(&bench.folder))
+        .unwrap()
+        .execute("UPDATE writes SET content = '{}'", [])
+        .unwrap();
+
+    let listed = bench.store.list_sessions(&owner, None, 10).await.unwrap();
+
+    let ids: Vec<_> = listed.iter().map(|it| it.session.id).collect();
+    assert_eq!(ids, [readable.id, unreadable.id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_of_one_session_can_be_given_up_and_the_others_stay() {
+    let bench = Bench::new().await;
+    let session = with_a_refused_write(&bench).await;
+    bench.records.fail_all(DOWN);
+    let kept = bench.created().await;
+    assert!(bench.store.shut_down(Duration::from_mins(1)).await);
+    drop(bench.store);
+    let journal = Journal::open(&path_in(&bench.folder), 10, JournalMetrics::default()).await.unwrap();
+
+    let given_up = journal.give_up(session.id).await.unwrap().unwrap();
+
+    assert_eq!(given_up.writes, [(WriteKind::AppendTurns, 1)]);
+    assert_eq!(journal.give_up(session.id).await.unwrap(), None);
+    let [waiting] = &journal.by_session().await.unwrap()[..] else { panic!("one session waits") };
+    assert_eq!(waiting.session, kept.id);
+    let beside = Journal::open_beside(&path_in(&bench.folder)).await.unwrap();
+    assert_eq!(kind(beside.give_up(kept.id).await), DOWN);
 }
 
 #[tokio::test(start_paused = true)]
@@ -571,6 +728,24 @@ async fn two_processes_do_not_drain_one_file_but_one_may_look_at_it() {
     other_records.fail_all(DOWN);
     assert_eq!(kind(looker.create_session(&session).await), DOWN);
     assert_eq!(kind(journal::drain(beside, other_records).await), DOWN);
+}
+
+#[tokio::test]
+async fn whoever_only_looks_changes_nothing() {
+    let bench = Bench::new().await;
+    bench.records.fail_all(DOWN);
+    bench.created().await;
+    assert!(bench.store.shut_down(Duration::from_mins(1)).await);
+    drop(bench.store);
+    let missing = bench.folder.path().join("missing.db");
+
+    let stopped = Journal::open_beside(&path_in(&bench.folder)).await.unwrap();
+    let empty = Journal::open_beside(&missing).await.unwrap();
+
+    assert_eq!(stopped.backlog().await.unwrap(), Backlog { waiting: 1, set_aside: 0 });
+    assert_eq!(empty.backlog().await.unwrap(), Backlog { waiting: 0, set_aside: 0 });
+    assert_eq!(empty.by_session().await.unwrap(), []);
+    assert!(!missing.exists());
 }
 
 #[cfg(unix)]

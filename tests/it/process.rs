@@ -4,8 +4,10 @@
 
 mod outages;
 
+use crate::support::breakable_records::BreakableRecords;
 use crate::support::form::Form;
 use crate::support::pictures;
+use crate::support::records::{new_owner, session};
 use crate::support::s3_server::S3Server;
 use reqwest::StatusCode;
 use secrecy::ExposeSecret;
@@ -13,9 +15,13 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
+use swimcoach::metadata::SessionStore;
+use swimcoach::metadata::journal::{Journal, JournaledSessionStore};
+use swimcoach::metrics::JournalMetrics;
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::R2StorageClient;
 use swimcoach::storage::{FramePath, StorageClient};
+use swimcoach::upstream::UpstreamErrorKind;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -215,6 +221,46 @@ async fn doctor_says_that_a_service_in_memory_is_well() {
         assert!(told.contains(part), "{told}");
     }
     assert_eq!(told.matches("  ok: ").count(), 3);
+}
+
+#[tokio::test]
+async fn what_waits_in_the_journal_is_listed_and_given_up_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = path.to_str().unwrap();
+    let settings = [
+        ("R2_MOCK_MODE", "true"),
+        ("ANTHROPIC_MOCK_MODE", "true"),
+        ("SNOWFLAKE_BASE_URL", "http://127.0.0.1:9"),
+        ("SNOWFLAKE_TOKEN", "token"),
+        ("SNOWFLAKE_WAREHOUSE", "WH"),
+        ("SNOWFLAKE_DATABASE", "DB"),
+        ("SNOWFLAKE_JOURNAL", journal),
+    ];
+    let session = session_that_waits(&path).await.to_string();
+
+    let listed = output(&["journal", "list"], &settings).await;
+    let dropped = output(&["journal", "drop", &session], &settings).await;
+    let again = output(&["journal", "drop", &session], &settings).await;
+
+    assert!(text(&listed.stdout).contains(&session), "{}", text(&listed.stdout));
+    assert_eq!(dropped.status.code(), Some(0), "{}", text(&dropped.stderr));
+    let told = text(&dropped.stdout);
+    assert!(told.starts_with(&format!("lost: {session}")) && told.contains("1 creation"), "{told}");
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(text(&again.stdout), format!("nothing waits of {session}\n"));
+}
+
+/// Creates a session while its store is down, so that it waits in the journal at `path`.
+async fn session_that_waits(path: &Path) -> SessionId {
+    let records = BreakableRecords::new();
+    records.fail_all(UpstreamErrorKind::Unavailable);
+    let journal = Journal::open(path, 10, JournalMetrics::default()).await.unwrap();
+    let store = JournaledSessionStore::new(records, journal);
+    let session = session(&new_owner(), 1);
+    store.create_session(&session).await.unwrap();
+    assert!(store.shut_down(PATIENCE).await);
+    session.id
 }
 
 #[tokio::test]

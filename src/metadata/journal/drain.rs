@@ -1,10 +1,10 @@
 //! The way of waiting writes to the store: in order, in batches, for as long as it takes.
 
-use super::file::{Journal, WaitingWrite, unavailable};
+use super::file::{Journal, WaitingWrite};
 use super::write::{Write, WriteKind, creates};
-use crate::metadata::SessionStore;
+use crate::metadata::{Backlog, SessionStore, StoreHealth};
 use crate::session::{Owner, SessionId};
-use crate::upstream::{RetryPolicy, UpstreamError, UpstreamErrorKind, delay_before_try};
+use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, delay_before_try};
 use futures_util::future::join_all;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,9 +26,13 @@ const ASK_AGAIN: RetryPolicy = RetryPolicy {
     deadline: Duration::MAX,
 };
 
-/// How long an outage is remembered when nobody renews the memory. The drain does at each of its tries, so
-/// that this only counts if it broke off.
-const REMEMBERED: Duration = Duration::from_mins(2);
+/// How long the store may take to answer a check. Less than whoever asks is willing to wait, so that a store
+/// that is silent counts as down and not the journal with it.
+const CHECK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long an outage is remembered when nobody renews the memory. The drain does after each of its tries, so
+/// that this only counts if it broke off; it is more than the longest try, a deletion of six statements.
+const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// Whether the store was down a moment ago, so that it is not worth asking.
 #[derive(Debug, Default)]
@@ -89,13 +93,22 @@ pub(super) struct Drain {
     pub(super) wake: Notify,
 }
 
+/// What came of sending everything at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Number of writes that arrived.
+    pub arrived: u64,
+    /// What the store refused, and what waits behind it.
+    pub left: Backlog,
+}
+
 /// What became of some writes of one session.
 #[derive(Debug, Default)]
 struct Sent {
     acknowledged: Vec<i64>,
     refused: Vec<(i64, String)>,
-    /// Why the rest was not sent.
-    failure: Option<UpstreamError>,
+    /// Whose rest was not sent, and why.
+    failure: Option<(SessionId, UpstreamError)>,
 }
 
 impl Drain {
@@ -107,15 +120,15 @@ impl Drain {
     pub(super) async fn run(&self, stop: &CancellationToken) {
         let mut failed = 0;
         while !stop.is_cancelled() {
-            let pause = match self.send_batch().await {
-                Ok(0) => None,
-                Ok(_) => {
+            let pause = match self.send_round(stop).await {
+                Ok(()) => {
                     failed = 0;
-                    continue;
+                    None
                 }
                 Err(error) => {
                     failed += 1;
-                    let pause = delay_before_try(&ASK_AGAIN, failed, error.kind);
+                    // However long it asks us to wait: what comes meanwhile must not wait as long.
+                    let pause = delay_before_try(&ASK_AGAIN, failed, error.kind).min(ASK_AGAIN.max_delay);
                     tracing::warn!(
                         %error, cause = %error.source, failed,
                         delay_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
@@ -132,35 +145,42 @@ impl Drain {
         }
     }
 
-    /// Sends the next batch and removes from the journal what the store acknowledged. Returns the number of
-    /// writes that were sent or set aside; zero when nothing is left that can be sent.
+    /// Sends what waits, batch by batch, and removes from the journal what the store acknowledged, until
+    /// nothing is left that can be sent. A session whose write failed is left out until the next round. The
+    /// round ends early when the store is down, or did not take the writes of as many sessions as are sent at
+    /// one time.
     ///
     /// # Errors
-    /// What the store failed with, when it does not take anything just now.
-    pub(super) async fn send_batch(&self) -> Result<usize, UpstreamError> {
-        let n_failures = self.outage.n_failures();
-        // While the store is down one write asks for all.
-        let limit = if self.outage.is_on() { 1 } else { BATCH };
-        let waiting = self.journal.next(limit).await?;
-        let mut sessions = by_session(waiting);
-        sessions.truncate(SESSIONS_AT_ONCE);
-        let mut all = Sent::default();
-        for sent in join_all(sessions.iter().map(|writes| self.send_in_order(writes))).await {
-            all.acknowledged.extend(sent.acknowledged);
-            all.refused.extend(sent.refused);
-            all.failure = all.failure.or(sent.failure);
+    /// The first failure of a write that waits on.
+    async fn send_round(&self, stop: &CancellationToken) -> Result<(), UpstreamError> {
+        let mut left_out = Vec::new();
+        let mut failure = None;
+        while !stop.is_cancelled() && left_out.len() < SESSIONS_AT_ONCE {
+            let n_failures = self.outage.n_failures();
+            // While the store is down one write asks for all.
+            let limit = if self.outage.is_on() { 1 } else { BATCH };
+            let mut sessions = by_session(self.journal.next(limit, &left_out).await?);
+            sessions.truncate(SESSIONS_AT_ONCE);
+            let is_last = sessions.is_empty();
+            let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
+            for sent in join_all(sessions.iter().map(|writes| self.send_in_order(writes))).await {
+                acknowledged.extend(sent.acknowledged);
+                refused.extend(sent.refused);
+                if let Some((session, error)) = sent.failure {
+                    left_out.push(session);
+                    failure = failure.or(Some(error));
+                }
+            }
+            // Before the journal shows that they have arrived: whoever sees that finds the store well.
+            self.outage.end(n_failures);
+            if !acknowledged.is_empty() || !refused.is_empty() {
+                self.journal.settle(acknowledged, refused).await?;
+            }
+            if is_last || self.outage.is_on() {
+                break;
+            }
         }
-
-        // Before the journal shows that they have arrived: whoever sees that finds the store well.
-        match &all.failure {
-            Some(error) => self.outage.begin(error),
-            None => self.outage.end(n_failures),
-        }
-        let count = all.acknowledged.len() + all.refused.len();
-        if 0 < count {
-            self.journal.settle(all.acknowledged, all.refused).await?;
-        }
-        all.failure.map_or(Ok(count), Err)
+        failure.map_or(Ok(()), Err)
     }
 
     async fn send_in_order(&self, writes: &[WaitingWrite]) -> Sent {
@@ -176,7 +196,7 @@ impl Drain {
             };
             match self.send(write).await {
                 Ok(()) => sent.acknowledged.push(waiting.sequence),
-                Err(error) if self.is_refusal(&error).await => {
+                Err(error) if self.is_refused(&error).await => {
                     tracing::error!(
                         session.id = %waiting.session, %error, cause = %error.source,
                         "the {} of the session {} was refused by the store of records and is set aside",
@@ -186,12 +206,46 @@ impl Drain {
                     return sent;
                 }
                 Err(error) => {
-                    sent.failure = Some(error);
+                    sent.failure = Some((waiting.session, error));
                     return sent;
                 }
             }
         }
         sent
+    }
+
+    /// Says of a write that failed with `error` what becomes of it: it is refused for good, or it waits. Every
+    /// write is judged here, whether it was on its way for the first time or from the journal.
+    ///
+    /// It is refused where the store is well and finds fault with this write; a gateway that answers in the
+    /// store's place is found out by the check. It waits for everything else: an outage, which begins here,
+    /// and what a setting or a quota is to blame for, since somebody will mend it.
+    pub(super) async fn is_refused(&self, error: &UpstreamError) -> bool {
+        if error.kind == UpstreamErrorKind::TooLarge {
+            return true;
+        }
+        if let Err(down) = self.check().await {
+            self.outage.begin(&down);
+            return false;
+        }
+        match error.kind {
+            UpstreamErrorKind::Rejected
+            | UpstreamErrorKind::TooLarge
+            | UpstreamErrorKind::InvalidResponse => true,
+            UpstreamErrorKind::Unavailable
+            | UpstreamErrorKind::Timeout
+            | UpstreamErrorKind::RateLimited { .. }
+            | UpstreamErrorKind::Unauthorized
+            | UpstreamErrorKind::NotFound
+            | UpstreamErrorKind::Exhausted => false,
+        }
+    }
+
+    /// Asks the store whether it is well.
+    pub(super) async fn check(&self) -> Result<StoreHealth, UpstreamError> {
+        tokio::time::timeout(CHECK_PATIENCE, self.store.check()).await.unwrap_or_else(|silent| {
+            Err(UpstreamError::new(Service::Records, "check", UpstreamErrorKind::Timeout, silent))
+        })
     }
 
     async fn send(&self, write: &Write) -> Result<(), UpstreamError> {
@@ -200,21 +254,6 @@ impl Drain {
             self.forget_deleted(owner, *session).await?;
         }
         Ok(())
-    }
-
-    /// Whether the store would refuse this one write again, and takes others. What a setting or a quota is to
-    /// blame for concerns all of them, and is waited for like an outage.
-    async fn is_refusal(&self, error: &UpstreamError) -> bool {
-        match error.kind {
-            UpstreamErrorKind::Rejected | UpstreamErrorKind::TooLarge => true,
-            UpstreamErrorKind::InvalidResponse => self.store.check().await.is_ok(),
-            UpstreamErrorKind::Unavailable
-            | UpstreamErrorKind::Timeout
-            | UpstreamErrorKind::RateLimited { .. }
-            | UpstreamErrorKind::Unauthorized
-            | UpstreamErrorKind::NotFound
-            | UpstreamErrorKind::Exhausted => false,
-        }
     }
 
     /// Removes what waits of a session that the store has deleted in the name of `owner`, if it was theirs.
@@ -237,15 +276,13 @@ impl Drain {
     }
 
     /// Sends everything that waits, also what was set aside before. For `swimcoach journal drain`.
-    pub(super) async fn send_all(&self) -> Result<u64, UpstreamError> {
-        if !self.journal.is_ours() {
-            return Err(unavailable("the journal belongs to the running service".to_owned()));
-        }
+    pub(super) async fn send_all(&self) -> Result<Drained, UpstreamError> {
+        self.journal.must_be_ours()?;
         self.journal.put_back().await?;
         let before = self.journal.backlog().await?;
-        while 0 < self.send_batch().await? {}
-        let after = self.journal.backlog().await?;
-        Ok(before.waiting.saturating_sub(after.waiting))
+        self.send_round(&CancellationToken::new()).await?;
+        let left = self.journal.backlog().await?;
+        Ok(Drained { arrived: before.waiting.saturating_sub(left.waiting), left })
     }
 }
 

@@ -12,12 +12,20 @@ use rusqlite::{Connection, Row, params};
 use rusqlite_migration::{M, Migrations};
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// Every change of the table in order; one that was released is never edited.
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../../migrations/journal/0001_writes.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../../migrations/journal/0001_writes.sql")),
+    M::up(include_str!("../../../migrations/journal/0002_set_aside.sql")),
+];
+
+/// Both numbers come from indexes, so that what waits is not read to be counted.
+const COUNT: &str = "SELECT (SELECT count(*) FROM writes),
+                            (SELECT count(*) FROM writes WHERE set_aside IS NOT NULL)";
 
 const TABLES: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -67,6 +75,17 @@ pub struct SessionBacklog {
     pub set_aside: Option<String>,
 }
 
+impl fmt::Display for SessionBacklog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let writes: Vec<String> = self.writes.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+        write!(f, "{} since {}: {}", self.session, self.oldest.to_rfc3339(), writes.join(", "))?;
+        match &self.set_aside {
+            Some(way) => write!(f, "; stands still, since one of them was refused ({way})"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Journal {
     /// Opens the file at `path`, or makes it, for this process alone. It holds up to `max_writes` writes.
     ///
@@ -85,11 +104,16 @@ impl Journal {
         .await
     }
 
-    /// Opens the file to look at it, while another process may be working on it. Nothing can be appended.
+    /// Opens the file to look at it, while another process may be working on it. Nothing is changed; a file
+    /// that does not exist is an empty journal and is not made.
     pub async fn open_beside(path: &Path) -> Result<Self, UpstreamError> {
         let path = connection::absolute(path)?;
         blocking("open journal", move || {
-            let connection = Arc::new(Mutex::new(connection::open_file(&path, &TABLES)?));
+            let connection = match connection::open_to_read(&path)? {
+                Some(connection) => connection,
+                None => connection::open_memory(&TABLES)?,
+            };
+            let connection = Arc::new(Mutex::new(connection));
             Ok(Self { connection, max_writes: 0, metrics: JournalMetrics::default(), lock: None })
         })
         .await
@@ -105,8 +129,21 @@ impl Journal {
         self.read("journal", select_by_session).await
     }
 
+    /// Removes for good what waits of a session, and says what that was; `None` when nothing does.
+    ///
+    /// # Errors
+    /// `Unavailable` when the journal is another process's.
+    pub async fn give_up(&self, session: SessionId) -> Result<Option<SessionBacklog>, UpstreamError> {
+        self.must_be_ours()?;
+        let waiting = self.by_session().await?.into_iter().find(|it| it.session == session);
+        if waiting.is_some() {
+            self.forget(session).await?;
+        }
+        Ok(waiting)
+    }
+
     /// Makes every write that was set aside one that waits, so that the store is asked again.
-    pub async fn put_back(&self) -> Result<(), UpstreamError> {
+    pub(super) async fn put_back(&self) -> Result<(), UpstreamError> {
         self.change("journal", |db| {
             db.execute("UPDATE writes SET set_aside = NULL WHERE set_aside IS NOT NULL", []).map(|_| ())
         })
@@ -118,26 +155,34 @@ impl Journal {
         self.lock.is_some()
     }
 
+    pub(super) fn must_be_ours(&self) -> Result<(), UpstreamError> {
+        if self.is_ours() {
+            return Ok(());
+        }
+        Err(unavailable("the journal belongs to the running service".to_owned()))
+    }
+
     /// Whether the journal takes no more writes.
     pub(super) fn is_full(&self, backlog: Backlog) -> bool {
         self.is_ours() && self.max_writes <= backlog.waiting
     }
 
-    /// Adds a write behind all others. With `instead`, what waits of its session is removed by it.
+    /// Adds a write behind all others. With `instead`, what waits of its session is removed by it, and needs no
+    /// further room.
     ///
     /// # Errors
     /// `Unavailable` when the journal is full or is another process's.
     pub(super) async fn append(&self, write: &Write, instead: bool) -> Result<(), UpstreamError> {
-        if !self.is_ours() {
-            return Err(unavailable("the journal belongs to the running service".to_owned()));
-        }
+        self.must_be_ours()?;
         let (write, max_writes) = (write.clone(), self.max_writes);
         let appended = self.change("journal", move |db| {
+            let mut removed = 0;
             if instead {
-                db.prepare_cached("DELETE FROM writes WHERE session_id = ?1")?
+                removed = db
+                    .prepare_cached("DELETE FROM writes WHERE session_id = ?1")?
                     .execute([Word(write.session())])?;
             }
-            if max_writes <= backlog(db)?.waiting {
+            if removed == 0 && max_writes <= backlog(db)?.waiting {
                 return Ok(false);
             }
             insert(db, &write)?;
@@ -159,14 +204,24 @@ impl Journal {
         .await
     }
 
-    /// Everything that waits of a session, in order.
+    /// Everything that waits of a session, in order, as far as it can be read.
     pub(super) async fn of_session(&self, session: SessionId) -> Result<Vec<Write>, UpstreamError> {
-        self.read("journal", move |db| {
-            db.prepare_cached("SELECT content FROM writes WHERE session_id = ?1 ORDER BY sequence")?
-                .query_map([Word(session)], |row| row.get("content").map(|Json(write)| write))?
+        let writes: Vec<WaitingWrite> = self
+            .read("journal", move |db| {
+                db.prepare_cached(
+                    "SELECT sequence, session_id, content FROM writes WHERE session_id = ?1 ORDER BY sequence",
+                )?
+                .query_map([Word(session)], read_waiting)?
                 .collect()
-        })
-        .await
+            })
+            .await?;
+        if writes.iter().any(|it| it.write.is_none()) {
+            tracing::error!(
+                session.id = %session,
+                "a write about the session {session} cannot be read from the journal; what is shown lacks it",
+            );
+        }
+        Ok(writes.into_iter().filter_map(|it| it.write).collect())
     }
 
     /// What waits of an owner's sessions that are older than `before`; at most `limit` creations, the newest.
@@ -200,18 +255,25 @@ impl Journal {
         .await
     }
 
-    /// The next up to `limit` writes to be sent, in order. A session of which a write was set aside stands
-    /// still, except that it can be deleted.
-    pub(super) async fn next(&self, limit: u32) -> Result<Vec<WaitingWrite>, UpstreamError> {
+    /// The next up to `limit` writes to be sent, in order, none of the sessions that are `left_out`. A session
+    /// of which a write was set aside stands still, except that it can be deleted.
+    pub(super) async fn next(
+        &self,
+        limit: u32,
+        left_out: &[SessionId],
+    ) -> Result<Vec<WaitingWrite>, UpstreamError> {
+        let left_out = left_out.to_owned();
         self.read("journal", move |db| {
             db.prepare_cached(
                 "SELECT sequence, session_id, content FROM writes
-                 WHERE set_aside IS NULL AND (kind = 'delete_session' OR session_id NOT IN (
-                     SELECT session_id FROM writes WHERE set_aside IS NOT NULL
-                 ))
+                 WHERE set_aside IS NULL
+                     AND (kind = 'delete_session' OR session_id NOT IN (
+                         SELECT session_id FROM writes WHERE set_aside IS NOT NULL
+                     ))
+                     AND session_id NOT IN (SELECT value FROM json_each(?2))
                  ORDER BY sequence LIMIT ?1",
             )?
-            .query_map([limit], read_waiting)?
+            .query_map(params![limit, Json(left_out)], read_waiting)?
             .collect()
         })
         .await
@@ -322,7 +384,7 @@ pub(super) fn unavailable(why: String) -> UpstreamError {
 }
 
 fn backlog(db: &Connection) -> rusqlite::Result<Backlog> {
-    db.prepare_cached("SELECT count(*), count(set_aside) FROM writes")?
+    db.prepare_cached(COUNT)?
         .query_row([], |row| Ok(Backlog { waiting: row.get(0)?, set_aside: row.get(1)? }))
 }
 
@@ -396,4 +458,22 @@ fn read_waiting(row: &Row<'_>) -> rusqlite::Result<WaitingWrite> {
 
 fn read_id(row: &Row<'_>) -> rusqlite::Result<SessionId> {
     row.get(0).map(|Word(id)| id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_waits_is_read_to_be_counted() {
+        let db = connection::open_memory(&TABLES).unwrap();
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {COUNT}")).unwrap();
+        let steps: Vec<String> =
+            plan.query_map([], |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap();
+
+        let scans: Vec<_> = steps.iter().filter(|it| it.starts_with("SCAN writes")).collect();
+
+        assert_eq!(scans.len(), 2, "{steps:?}");
+        assert!(scans.iter().all(|it| it.contains(" INDEX ")), "{steps:?}");
+    }
 }

@@ -41,10 +41,26 @@ pub(in crate::metadata) fn open_file(
     Ok(connection)
 }
 
+/// Opens the file for reading only; `None` when there is none, or its tables are still to come.
+pub(in crate::metadata) fn open_to_read(path: &Path) -> Result<Option<Connection>, UpstreamError> {
+    if !path.try_exists().map_err(|error| unusable_file(path, &error))? {
+        return Ok(None);
+    }
+    let open = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok((0 < version).then_some(connection))
+    };
+    open().map_err(|error| failure("open", error))
+}
+
 /// Opens a database of its own in memory.
-pub(in crate::metadata) fn open_memory() -> Result<Connection, UpstreamError> {
+pub(in crate::metadata) fn open_memory(tables: &Migrations<'static>) -> Result<Connection, UpstreamError> {
     let mut connection = Connection::open_in_memory().map_err(|error| failure("open", error))?;
-    prepare(&mut connection, &RECORDS)?;
+    prepare(&mut connection, tables)?;
     Ok(connection)
 }
 

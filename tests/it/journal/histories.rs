@@ -37,6 +37,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         UpstreamErrorKind::Unavailable,
         UpstreamErrorKind::Timeout,
         UpstreamErrorKind::RateLimited { retry_after: Some(Duration::from_secs(7)) },
+        UpstreamErrorKind::Unauthorized,
+        UpstreamErrorKind::Exhausted,
     ];
     let place = || 0..N_SESSIONS;
     let event = prop_oneof![

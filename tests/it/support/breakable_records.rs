@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
@@ -28,7 +28,7 @@ struct State {
     /// How many calls fail; without a number, all of them.
     n_failures: Option<u32>,
     after_effect: bool,
-    refused: HashSet<SessionId>,
+    failing: HashMap<SessionId, UpstreamErrorKind>,
     is_silent: bool,
 }
 
@@ -55,7 +55,12 @@ impl BreakableRecords {
 
     /// From now on writes about this session are refused for good.
     pub(crate) fn refuse(&self, session: SessionId) {
-        self.state.lock().unwrap().refused.insert(session);
+        self.fail_about(session, UpstreamErrorKind::Rejected);
+    }
+
+    /// From now on writes about this session fail before they do anything, except for its deletion.
+    pub(crate) fn fail_about(&self, session: SessionId, kind: UpstreamErrorKind) {
+        self.state.lock().unwrap().failing.insert(session, kind);
     }
 
     /// From now on no call is ever answered.
@@ -119,8 +124,7 @@ impl State {
             _ => self.failure,
         };
         let is_write = matches!(name, "create_session" | "record_analysis" | "append_turns");
-        let is_refused = is_write && session.is_some_and(|it| self.refused.contains(&it));
-        kind.or(is_refused.then_some(UpstreamErrorKind::Rejected))
+        kind.or_else(|| session.filter(|_| is_write).and_then(|it| self.failing.get(&it).copied()))
     }
 }
 
