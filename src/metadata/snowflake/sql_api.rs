@@ -164,7 +164,9 @@ impl SqlApi {
             return refused(UpstreamErrorKind::TooLarge, why);
         }
         let start = Instant::now();
-        let run = Run { api: self, operation, body, request_id: Uuid::new_v4(), running: Mutex::new(None) };
+        let needs_warehouse = statement.needs_warehouse();
+        let request_id = Uuid::new_v4();
+        let run = Run { api: self, operation, body, needs_warehouse, request_id, running: Mutex::new(None) };
         match timeout_at(start + limit, run.to_end()).await {
             Ok(result) => {
                 if let Ok(set) = &result {
@@ -189,6 +191,7 @@ struct Run<'a> {
     api: &'a SqlApi,
     operation: &'static str,
     body: Bytes,
+    needs_warehouse: bool,
     request_id: Uuid,
     /// Known once Snowflake has said that it runs.
     running: Mutex<Option<Handle>>,
@@ -219,7 +222,12 @@ impl Run<'_> {
             query.push(("retry", "true".to_owned()));
         }
         let request = self.exchange().post("", Some(self.body.clone())).query(&query);
-        let reply = self.exchange().send(self.operation, request).await?;
+        // What needs no warehouse is asked at once: it says whether Snowflake is there, not how busy we are.
+        let reply = if self.needs_warehouse {
+            self.exchange().send(self.operation, request).await?
+        } else {
+            self.exchange().send_at_once(self.operation, request).await?
+        };
         reply.progress(self.operation)
     }
 

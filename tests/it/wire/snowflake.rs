@@ -183,6 +183,26 @@ async fn a_wait_between_tries_takes_no_place_among_requests_in_flight() {
 }
 
 #[tokio::test]
+async fn a_check_does_not_wait_behind_slow_statements() {
+    let server = SnowflakeServer::answering(|request| {
+        let is_slow = request.json()["statement"] == "SELECT 'slow'";
+        Reply::done().after(if is_slow { Duration::from_secs(10) } else { Duration::ZERO })
+    })
+    .await;
+    let mut settings = server.settings();
+    settings.limits.max_in_flight = 1;
+    let client = connect(&settings);
+    let slow = Statement::new("SELECT 'slow'");
+    let check = statement().without_warehouse();
+
+    tokio::select! {
+        biased;
+        _ = client.execute("SELECT", &slow) => panic!("the slow statement was first"),
+        result = client.execute("check", &check) => drop(result.unwrap()),
+    }
+}
+
+#[tokio::test]
 async fn neither_values_nor_tokens_are_shown() {
     let server = SnowflakeServer::start([Reply::rows(&["NOTE text"], &json!([["my knee hurts"]]))]).await;
     let statement = Statement::new("SELECT ?").bind("my knee hurts").bind(4711_i64);

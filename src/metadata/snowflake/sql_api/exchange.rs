@@ -75,16 +75,25 @@ impl Exchange {
         request.header(CONTENT_TYPE, "application/json").body(json.unwrap_or_default())
     }
 
-    /// Sends a request and reads the answer. Where the token is refused, it is sent once more with a new
-    /// one: a request that was not let in has done nothing.
+    /// Sends a request when fewer than the most are in flight, and reads the answer.
     pub(super) async fn send(
         &self,
         operation: &'static str,
         request: RequestBuilder,
     ) -> Result<Reply, UpstreamError> {
-        let request = request.build().map_err(|error| transport(operation, error))?;
         // The semaphore is never closed; were it, requests would go on without its bound.
         let _place = self.in_flight.acquire().await;
+        self.send_at_once(operation, request).await
+    }
+
+    /// Sends a request and reads the answer, however many are in flight. Where the token is refused, it is sent
+    /// once more with a new one: a request that was not let in has done nothing.
+    pub(super) async fn send_at_once(
+        &self,
+        operation: &'static str,
+        request: RequestBuilder,
+    ) -> Result<Reply, UpstreamError> {
+        let request = request.build().map_err(|error| transport(operation, error))?;
         let token = self.authorizer.header(Utc::now()).await?;
         let again = request.try_clone();
         let response = self.send_as(operation, request, token.clone()).await?;

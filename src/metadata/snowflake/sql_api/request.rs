@@ -44,6 +44,10 @@ impl Statement {
         self
     }
 
+    pub(super) fn needs_warehouse(&self) -> bool {
+        self.warehouse
+    }
+
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
