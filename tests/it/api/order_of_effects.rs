@@ -1,6 +1,7 @@
 //! What is left when a step breaks: nothing that was not acknowledged, and everything that was.
 
-use crate::support::app::{TestApp, upload_request};
+use crate::support::app::{Reply, TestApp, upload_request};
+use crate::support::eventually::eventually;
 use crate::support::faults::Fault;
 use crate::support::form::Form;
 use axum::body::Body;
@@ -15,15 +16,28 @@ use swimcoach::upstream::UpstreamErrorKind as Kind;
 
 const DOWN: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
-/// Waits until what runs in the background has come to its end.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..2_000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    panic!("never: {what}");
+/// Lets an upload go on until it has come this far.
+async fn driven_until(
+    upload: &mut (impl Future<Output = Reply> + Unpin),
+    what: &str,
+    has_come: impl Fn() -> bool,
+) {
+    let drive = async || {
+        assert!(upload.now_or_never().is_none(), "it was answered");
+        has_come().then_some(())
+    };
+    eventually(what, drive).await;
+}
+
+/// The first half of a body, after which nothing comes any more.
+fn half_of(form: &Form) -> Body {
+    let mut half = form.body();
+    half.truncate(half.len() / 2);
+    Body::from_stream(stream::iter([Ok::<_, Infallible>(Bytes::from(half))]).chain(stream::pending()))
+}
+
+async fn frames_are_gone(app: &TestApp) {
+    eventually("the frames are gone", async || app.storage.keys().is_empty().then_some(())).await;
 }
 
 /// Removes at once what uploads left behind, whatever its age.
@@ -87,7 +101,7 @@ async fn a_panic_while_the_record_is_written_leaves_nothing() {
 
     app.upload(Form::frames(3)).await.problem(StatusCode::INTERNAL_SERVER_ERROR, "internal");
 
-    until("the frames are gone", || app.storage.keys().is_empty()).await;
+    frames_are_gone(&app).await;
     app.assert_empty().await;
 }
 
@@ -147,38 +161,32 @@ async fn the_sweep_leaves_young_uploads_alone_and_says_how_many_sessions_the_rec
 #[tokio::test]
 async fn a_client_that_hangs_up_half_way_leaves_nothing() {
     let app = TestApp::new();
-    let form = Form::frames(8);
-    let mut half = form.body();
-    half.truncate(half.len() / 2);
-    let body =
-        Body::from_stream(stream::iter([Ok::<_, Infallible>(Bytes::from(half))]).chain(stream::pending()));
-    let mut upload = Box::pin(app.send(upload_request(body)));
-    while app.storage.keys().is_empty() {
-        assert!((&mut upload).now_or_never().is_none());
-        tokio::task::yield_now().await;
-    }
+    let mut upload = Box::pin(app.send(upload_request(half_of(&Form::frames(8)))));
+    driven_until(&mut upload, "a frame is stored", || !app.storage.keys().is_empty()).await;
 
     drop(upload);
 
-    until("the frames are gone", || app.storage.keys().is_empty()).await;
+    frames_are_gone(&app).await;
     app.assert_empty().await;
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_while_the_record_is_written_gets_the_whole_session_or_none() {
+async fn a_client_that_hangs_up_while_the_record_is_written_leaves_the_whole_session() {
     let app = TestApp::new();
+    app.records.faults.fail_next("create_session", Fault::Hang);
     let mut upload = Box::pin(app.upload(Form::frames(3)));
-    while app.storage.faults.count("upload_frame") < 3 {
-        assert!((&mut upload).now_or_never().is_none());
-        tokio::task::yield_now().await;
-    }
+    let is_being_written = || 0 < app.records.faults.count("create_session");
+    driven_until(&mut upload, "the record is being written", is_being_written).await;
 
     drop(upload);
+    app.records.faults.release();
 
     assert!(app.coach.shut_down(Duration::from_secs(10)).await);
     let listed = app.get("/api/v1/sessions").await.json();
-    let whole = listed.as_array().unwrap();
-    assert_eq!(app.storage.keys().len(), whole.len() * 3);
+    let [session] = &listed.as_array().unwrap()[..] else { panic!("one session: {listed}") };
+    assert_eq!(session["frame_count"], 3);
+    let id = session["session_id"].as_str().unwrap();
+    assert_eq!(app.storage.keys(), [1, 2, 3].map(|it| format!("frames/{id}/000{it}.jpg")));
 }
 
 #[tokio::test]
@@ -188,20 +196,24 @@ async fn room_stays_taken_until_an_upload_that_was_left_alone_holds_no_frame_any
         it.uploads.memory_bytes = 1 << 20;
     });
     app.storage.faults.fail_next("upload_frame", Fault::Hang);
-    let form = Form::frames(4);
-    let endless = || {
-        let first = stream::iter([Ok::<_, Infallible>(Bytes::from(form.body()))]);
-        Body::from_stream(first.chain(stream::pending()))
-    };
-    let mut upload = Box::pin(app.send(upload_request(endless())));
-    while app.storage.faults.count("upload_frame") == 0 {
-        assert!((&mut upload).now_or_never().is_none());
-        tokio::task::yield_now().await;
-    }
+    let mut upload = Box::pin(app.send(upload_request(half_of(&Form::frames(8)))));
+    let is_on_its_way = || 0 < app.storage.faults.count("upload_frame");
+    driven_until(&mut upload, "a frame is on its way", is_on_its_way).await;
 
     drop(upload);
 
     app.upload(Form::frames(1)).await.problem(DOWN, "too_many_uploads");
+    app.storage.faults.release();
+    let room_again = async || {
+        let reply = app.upload(Form::frames(1)).await;
+        if reply.status == StatusCode::CREATED {
+            return Some(());
+        }
+        reply.problem(DOWN, "too_many_uploads");
+        None
+    };
+    eventually("there is room again", room_again).await;
+    assert_eq!(app.storage.keys().len(), 1, "only the later upload's");
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! What the fakes of storage and of records share: which calls were made, and which of them break.
 
-use std::future::{Future, pending};
+use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use tokio::sync::watch;
 
 /// In which way a call breaks.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +12,7 @@ pub(crate) enum Fault {
     Before(UpstreamErrorKind),
     /// It happens, and its answer is lost.
     After(UpstreamErrorKind),
-    /// It never answers.
+    /// It happens and answers only after [`Faults::release`].
     Hang,
     /// It panics.
     Panic,
@@ -22,6 +23,7 @@ pub(crate) enum Fault {
 pub(crate) struct Faults {
     service: Service,
     state: Mutex<State>,
+    is_released: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ struct Rule {
 
 impl Faults {
     pub(crate) fn new(service: Service) -> Self {
-        Self { service, state: Mutex::default() }
+        Self { service, state: Mutex::default(), is_released: watch::Sender::new(false) }
     }
 
     /// The operations that were called, in order.
@@ -75,6 +77,11 @@ impl Faults {
         self.state().rules.clear();
     }
 
+    /// Calls that hang go on, those to come as well.
+    pub(crate) fn release(&self) {
+        self.is_released.send_replace(true);
+    }
+
     /// Makes a call, unless it is one that breaks.
     pub(crate) async fn call<T>(
         &self,
@@ -88,7 +95,11 @@ impl Faults {
                 effect.await?;
                 Err(self.error(operation, kind))
             }
-            Some(Fault::Hang) => pending().await,
+            Some(Fault::Hang) => {
+                // The sender is in `self`, so it is there for as long as this waits.
+                drop(self.is_released.subscribe().wait_for(|it| *it).await);
+                effect.await
+            }
             Some(Fault::Panic) => panic!("{operation} was told to panic"),
         }
     }
