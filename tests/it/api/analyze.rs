@@ -493,7 +493,7 @@ async fn an_analysis_that_waits_for_its_turn_does_not_begin_once_the_service_sto
     assert_eq!(app.vision.seen().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_delete_stops_the_analysis_and_no_late_write_brings_the_session_back() {
     let app = TestApp::new();
     app.vision.hold();
@@ -504,7 +504,9 @@ async fn a_delete_stops_the_analysis_and_no_late_write_brings_the_session_back()
     let deleted = app.delete(&id).await;
 
     assert_eq!(deleted.json()["frames_deleted"], 2);
+    let start = tokio::time::Instant::now();
     assert!(app.coach.shut_down(Duration::from_secs(10)).await);
+    assert_eq!(start.elapsed(), Duration::ZERO, "it is the stop that ended the analysis");
     assert_eq!(app.records.faults.calls().last(), Some(&"record_analysis"));
     app.assert_empty().await;
 }
