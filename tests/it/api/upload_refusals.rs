@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::task::Poll;
 
 const MIB: u64 = 1 << 20;
 
@@ -209,11 +210,12 @@ async fn one_frame_more_than_allowed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_announces_too_much_is_refused_before_it_is_read() {
+async fn a_request_that_announces_too_much_and_asks_first_is_refused_before_it_is_read() {
     let app = TestApp::with(|it| it.uploads.max_request_bytes = MIB);
-    let form = Form::frames(1);
-    let mut request = upload_request(Body::from(form.body()));
+    let unread = stream::poll_fn(|_| -> Poll<Option<Result<Bytes, Infallible>>> { panic!("it was read") });
+    let mut request = upload_request(Body::from_stream(unread));
     request.headers_mut().insert(header::CONTENT_LENGTH, (MIB + 1).into());
+    request.headers_mut().insert(header::EXPECT, "100-continue".parse().unwrap());
 
     let reply = app.send(request).await;
 
