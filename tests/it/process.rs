@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use swimcoach::metadata::SessionStore;
 use swimcoach::metadata::journal::{Journal, JournaledSessionStore};
 use swimcoach::metrics::JournalMetrics;
@@ -404,9 +404,16 @@ async fn an_upload_that_does_not_finish_is_cut_at_the_limit_and_the_exit_is_clea
     endless.write_all(head.as_bytes()).await.unwrap();
     assert_eq!(service.get("/health/ready").await.0, StatusCode::OK);
 
+    let start = Instant::now();
     service.signal("TERM");
 
+    let mut answer = Vec::new();
+    // A reset is an end as well.
+    let _reset = tokio::time::timeout(PATIENCE, endless.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     assert_eq!(service.ended().await.code(), Some(0));
+    assert!(Duration::from_secs(1) <= start.elapsed(), "cut after {:?}", start.elapsed());
 }
 
 #[tokio::test]
