@@ -118,15 +118,16 @@ async fn a_new_file_can_be_opened_by_many_at_once() {
 async fn a_file_that_is_busy_while_it_is_opened_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.db");
-    let reader = rusqlite::Connection::open(&path).unwrap();
-    reader.execute_batch("BEGIN; SELECT * FROM sqlite_schema;").unwrap();
-    // Time stands still while a thread works, so the reader goes only after the first try has failed.
-    let reader_goes = async {
+    let writer = rusqlite::Connection::open(&path).unwrap();
+    // Nobody can turn on the log meanwhile, and the database says so at once instead of waiting.
+    writer.execute_batch("BEGIN IMMEDIATE;").unwrap();
+    // Time stands still while a thread works, so the writer goes only after the first try has failed.
+    let writer_goes = async {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        drop(reader);
+        drop(writer);
     };
 
-    let (opened, ()) = tokio::join!(SqliteSessionStore::open(&path), reader_goes);
+    let (opened, ()) = tokio::join!(SqliteSessionStore::open(&path), writer_goes);
 
     opened.unwrap().probe().await.unwrap();
 }
