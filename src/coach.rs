@@ -241,10 +241,9 @@ impl Coach {
         Ok(Deleted { frames, records })
     }
 
-    /// Finds frames that no record knows: what uploads left behind that could not be undone. Younger ones than
-    /// `older_than` are left out, since their upload may be under way.
-    pub async fn find_orphans(&self, older_than: Duration) -> Result<Orphans, UpstreamError> {
-        let horizon = now() - TimeDelta::from_std(older_than).unwrap_or(TimeDelta::MAX);
+    /// Finds frames that no record knows: what uploads left behind that could not be undone. Those of uploads
+    /// that began later than `horizon` are left out, since they may be under way.
+    pub async fn find_orphans(&self, horizon: DateTime<Utc>) -> Result<Orphans, UpstreamError> {
         let mut orphans = Orphans::default();
         let mut after = None;
         loop {

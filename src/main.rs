@@ -1,5 +1,6 @@
 //! The command line: what to run, and with which settings.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Parser, Subcommand};
 use std::collections::HashMap;
 use std::error::Error;
@@ -48,7 +49,7 @@ enum Command {
         dry_run: bool,
         /// Leaves younger uploads alone, in minutes
         #[arg(long, default_value_t = 60)]
-        older_than_minutes: u64,
+        older_than_minutes: u32,
         /// Removes frames although the records know no session in storage at all
         #[arg(long)]
         records_are_empty: bool,
@@ -105,8 +106,8 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
             Ok(doctor::examine(&settings, &parts, &mut io::stdout()).await?)
         }
         Command::Sweep { dry_run, older_than_minutes, records_are_empty } => {
-            let older_than = Duration::from_mins(older_than_minutes);
-            sweep(environment()?, dry_run, older_than, records_are_empty).await.map(|()| true)
+            let horizon = Utc::now() - TimeDelta::minutes(older_than_minutes.into());
+            sweep(environment()?, dry_run, horizon, records_are_empty).await.map(|()| true)
         }
         Command::Journal { command: JournalCommand::List } => {
             list_journal(environment()?).await.map(|()| true)
@@ -144,7 +145,7 @@ async fn serve(settings: Settings, listener: TcpListener) -> Result<(), Box<dyn 
 async fn sweep(
     settings: Settings,
     dry_run: bool,
-    older_than: Duration,
+    horizon: DateTime<Utc>,
     records_are_empty: bool,
 ) -> Result<(), Box<dyn Error>> {
     telemetry::start(&settings.log);
@@ -157,7 +158,7 @@ async fn sweep(
     }
     let parts = Parts::build_beside(&settings).await?;
     let coach = parts.coach(&settings);
-    let orphans = coach.find_orphans(older_than).await?;
+    let orphans = coach.find_orphans(horizon).await?;
     let count = orphans.sessions.len();
     if 0 < count && orphans.known == 0 && !dry_run && !records_are_empty {
         return Err(format!(

@@ -15,6 +15,7 @@ mod pictures;
 
 use self::service::Service;
 use bytes::Bytes;
+use chrono::Utc;
 use reqwest::StatusCode;
 use serde_json::Value;
 use std::net::Ipv4Addr;
@@ -136,7 +137,7 @@ async fn a_sweep_would_remove_orphans_only(service: &Service, orphan: SessionId,
     let metadata = FrameMetadata { width: 320, height: 240 };
     storage.upload_frame(&path, jpeg.into(), &metadata).await.unwrap();
 
-    let found = service.coach.find_orphans(Duration::ZERO).await.unwrap().sessions;
+    let found = service.coach.find_orphans(Utc::now()).await.unwrap().sessions;
 
     let left = storage.delete_frames(orphan).await.unwrap();
     assert_eq!(left.frames, 1);

@@ -7,6 +7,7 @@ use crate::support::form::Form;
 use axum::body::Body;
 use axum::http::StatusCode;
 use bytes::Bytes;
+use chrono::{TimeDelta, Utc};
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::json;
 use std::convert::Infallible;
@@ -42,9 +43,8 @@ async fn frames_are_gone(app: &TestApp) {
 
 /// Removes at once what uploads left behind, whatever its age.
 async fn sweep(app: &TestApp) -> Vec<SessionId> {
-    // An id made in this millisecond is not older than it.
-    tokio::time::sleep(Duration::from_millis(2)).await;
-    let orphans = app.coach.find_orphans(Duration::ZERO).await.unwrap().sessions;
+    let horizon = Utc::now() + TimeDelta::minutes(1);
+    let orphans = app.coach.find_orphans(horizon).await.unwrap().sessions;
     for orphan in &orphans {
         app.coach.remove_orphan(*orphan).await.unwrap();
     }
@@ -147,10 +147,10 @@ async fn the_sweep_leaves_young_uploads_alone_and_says_how_many_sessions_the_rec
     app.upload(Form::frames(3)).await.problem(DOWN, "storage_unavailable");
     app.storage.faults.heal();
     let before = app.storage.keys();
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    let now = Utc::now();
 
-    let of_an_hour = app.coach.find_orphans(Duration::from_hours(1)).await.unwrap();
-    let of_any_age = app.coach.find_orphans(Duration::ZERO).await.unwrap();
+    let of_an_hour = app.coach.find_orphans(now - TimeDelta::hours(1)).await.unwrap();
+    let of_any_age = app.coach.find_orphans(now + TimeDelta::minutes(1)).await.unwrap();
 
     assert_eq!(of_an_hour.sessions, []);
     assert_eq!(of_any_age.sessions.len(), 1);
