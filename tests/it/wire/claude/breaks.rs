@@ -1,6 +1,7 @@
 //! Connections that break, stall, drip or never end.
 
 use super::*;
+use crate::support::dead_port::DeadPort;
 
 /// A message that stops after some text.
 fn half() -> Vec<u8> {
@@ -72,7 +73,8 @@ async fn a_connection_that_is_reset_before_an_answer_is_tried_again() {
 
 #[tokio::test]
 async fn nobody_listening_is_told_as_unavailable() {
-    let url = ClaudeServer::start([]).await.url().clone();
+    let dead = DeadPort::take();
+    let url = format!("http://{}", dead.address()).parse().unwrap();
 
     let looked = vision(&settings(&url)).look(&look_at(1)).await;
 

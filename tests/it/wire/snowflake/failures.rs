@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use super::{connect, statement};
+use crate::support::dead_port::DeadPort;
 use crate::support::snowflake_server::{HANDLE, Received, Reply, STATEMENTS, SnowflakeServer};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use swimcoach::metadata::snowflake::sql_api::{SqlApiError, SqlApiSettings};
 use swimcoach::upstream::{UpstreamError, UpstreamErrorKind};
 
@@ -210,13 +211,11 @@ async fn a_statement_whose_time_is_over_is_cancelled() {
 #[tokio::test]
 async fn a_statement_may_have_less_time_than_others() {
     let server = SnowflakeServer::answering(|_| Reply::Silence).await;
-    let start = Instant::now();
 
     let short = statement().within(Duration::from_millis(200));
     let error = server.client().execute("SELECT", &short).await.unwrap_err();
 
     assert_eq!(error.kind, UpstreamErrorKind::Timeout);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!(server.received()[0].json()["timeout"], 1, "zero would be a week");
 }
 
@@ -243,12 +242,10 @@ async fn snowflakes_own_time_limit_is_a_timeout() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_is_unavailable_and_its_url_is_not_told() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let dead = DeadPort::take();
     let server = SnowflakeServer::start([]).await;
     let mut settings = server.settings();
-    settings.base_url = format!("http://{address}/private").parse().unwrap();
+    settings.base_url = format!("http://{}/private", dead.address()).parse().unwrap();
 
     let error = connect(&settings).execute("SELECT", &statement()).await.unwrap_err();
 
