@@ -12,6 +12,7 @@ pub(crate) mod form;
 pub(crate) mod misbehaving;
 pub(crate) mod openapi;
 pub(crate) mod pictures;
+pub(crate) mod random;
 pub(crate) mod records;
 pub(crate) mod s3_server;
 pub(crate) mod scripted_vision;

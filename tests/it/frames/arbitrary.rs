@@ -1,22 +1,13 @@
 //! No input makes the door or the check panic, and whatever the door lets in keeps its promise.
 
 use super::pictures;
+use crate::support::random::cases;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use swimcoach::capture::{CaptureFrame, check};
 use swimcoach::jpeg::{Admitted, Jpeg, JpegLimits, admit};
 use swimcoach::session::FrameNumber;
-
-/// The same cases on every run; a failure prints the smallest input that fails.
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        rng_seed: proptest::test_runner::RngSeed::Fixed(0x5717),
-        ..ProptestConfig::default()
-    }
-}
 
 /// Small pictures come in too, so that mutated ones are decoded quickly.
 fn limits() -> JpegLimits {
@@ -59,7 +50,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(config(2000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
@@ -88,7 +79,7 @@ fn mutated_pictures_never_panic() {
     let seeds = seeds();
     let edits = prop::collection::vec((any::<Index>(), any::<u8>()), 0..6);
     let strategy = (any::<Index>(), edits, any::<Index>(), any::<bool>());
-    let mut runner = prop::test_runner::TestRunner::new(config(3000));
+    let mut runner = prop::test_runner::TestRunner::new(cases(3000));
 
     runner
         .run(&strategy, |(seed, edits, length, is_cut)| {
@@ -112,7 +103,7 @@ fn mutated_pictures_never_panic() {
 fn mutated_headers_never_panic() {
     let seeds = seeds();
     let strategy = (any::<Index>(), any::<Index>(), any::<u8>());
-    let mut runner = prop::test_runner::TestRunner::new(config(3000));
+    let mut runner = prop::test_runner::TestRunner::new(cases(3000));
 
     runner
         .run(&strategy, |(seed, at, byte)| {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use super::Bench;
+use crate::support::random::cases;
 use crate::support::records::{analysis, at, completed, new_owner, renewed, session, turn};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -174,7 +175,7 @@ impl Twins {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn every_history_with_outages_ends_like_the_same_history_without(events in events()) {

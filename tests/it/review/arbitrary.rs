@@ -1,6 +1,7 @@
 //! What holds for any answer at all.
 
 use super::*;
+use crate::support::random::cases;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::Union;
@@ -84,12 +85,8 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, cases: 256, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn any_answer_is_published_within_the_rules(answer in answers(), frames in frames()) {
