@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -36,6 +37,8 @@ pub(crate) enum Reply {
     Reset,
     /// Nothing is ever sent.
     Silence,
+    /// This reply, once there is a permit for it.
+    Held(Arc<Semaphore>, Box<Reply>),
     /// A 200 with the entity tag `tag` and this body that promises a byte more, after which the connection is
     /// closed.
     CutShort(Vec<u8>),
@@ -72,6 +75,9 @@ struct Shared {
     decide: Box<Decide>,
     received: Mutex<Vec<Received>>,
     resets: AtomicUsize,
+    /// Requests that came and whose reply has not begun: how many now, and how many at most.
+    unanswered: AtomicUsize,
+    most_unanswered: AtomicUsize,
 }
 
 impl Misbehaving {
@@ -79,9 +85,13 @@ impl Misbehaving {
     pub(crate) async fn start(decide: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let shared =
-            Shared { decide: Box::new(decide), received: Mutex::default(), resets: AtomicUsize::new(0) };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            decide: Box::new(decide),
+            received: Mutex::default(),
+            resets: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
+            most_unanswered: AtomicUsize::new(0),
+        });
         let serving = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
             loop {
@@ -115,6 +125,11 @@ impl Misbehaving {
         self.shared.resets.load(Ordering::SeqCst)
     }
 
+    /// The most requests that waited for their reply at one time.
+    pub(crate) fn most_unanswered(&self) -> usize {
+        self.shared.most_unanswered.load(Ordering::SeqCst)
+    }
+
     /// Where it listens.
     pub(crate) fn url(&self) -> Url {
         self.url.clone()
@@ -133,7 +148,18 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             received.push(request.clone());
             received.len() - 1
         };
-        match (shared.decide)(number, &request) {
+        let unanswered = 1 + shared.unanswered.fetch_add(1, Ordering::SeqCst);
+        shared.most_unanswered.fetch_max(unanswered, Ordering::SeqCst);
+        let mut reply = (shared.decide)(number, &request);
+        while let Reply::Held(may_reply, held) = reply {
+            may_reply.acquire().await.unwrap().forget();
+            reply = *held;
+        }
+        if matches!(reply, Reply::Silence) {
+            return std::future::pending().await;
+        }
+        shared.unanswered.fetch_sub(1, Ordering::SeqCst);
+        match reply {
             Reply::Answer { status, headers, body } => {
                 let fields: Vec<String> =
                     headers.into_iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -145,7 +171,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 }
             }
             Reply::Reset => return reset(stream),
-            Reply::Silence => return std::future::pending().await,
+            Reply::Silence | Reply::Held(..) => unreachable!("they were dealt with above"),
             Reply::CutShort(body) => {
                 let length = body.len() + 1;
                 let head =

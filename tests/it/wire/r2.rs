@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use crate::support::dead_port::DeadPort;
 use crate::support::eventually::eventually;
 use crate::support::misbehaving::{Misbehaving, Received, Reply};
 use crate::support::s3_server::S3Server;
@@ -14,7 +15,9 @@ use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::{R2Limits, R2Settings, R2StorageClient};
 use swimcoach::storage::{DeletedFrames, Download, FrameMetadata, FramePath, StorageClient, StoredFrame};
 use swimcoach::upstream::{RetryPolicy, UpstreamError, UpstreamErrorKind};
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
 const METADATA: FrameMetadata = FrameMetadata { width: 1280, height: 720 };
 
@@ -37,8 +40,12 @@ const PATIENT: R2Limits = R2Limits {
 const IMPATIENT: R2Limits = R2Limits { attempt_timeout: Duration::from_millis(300), ..PATIENT };
 
 fn client(server: &Misbehaving, limits: R2Limits) -> R2StorageClient {
+    client_of(server.url(), limits)
+}
+
+fn client_of(endpoint: Url, limits: R2Limits) -> R2StorageClient {
     R2StorageClient::connect(&R2Settings {
-        endpoint: server.url(),
+        endpoint,
         bucket: "frames-test".to_owned(),
         access_key_id: "AKTEST".to_owned(),
         secret_access_key: "sktest".into(),
@@ -294,11 +301,10 @@ async fn a_connection_that_breaks_before_anything_is_read_is_made_again() {
 
 #[tokio::test]
 async fn nobody_listening_is_unavailable() {
-    let server = Misbehaving::replying([]).await;
-    let storage = client(&server, PATIENT);
-    drop(server);
+    let dead = DeadPort::take();
+    let endpoint = format!("http://{}", dead.address()).parse().unwrap();
 
-    let error = storage.check().await.unwrap_err();
+    let error = client_of(endpoint, PATIENT).check().await.unwrap_err();
 
     assert_eq!(error.kind, UpstreamErrorKind::Unavailable);
 }
@@ -395,14 +401,23 @@ async fn calls_that_wait_for_a_place_end_in_time_too() {
 
 #[tokio::test]
 async fn no_more_requests_are_under_way_than_there_are_places() {
-    let server = Misbehaving::start(|_, _| Reply::Silence).await;
+    let may_answer = Arc::new(Semaphore::new(0));
+    let held = Reply::Held(Arc::clone(&may_answer), Box::new(stored()));
+    let server = Misbehaving::start(move |_, _| held.clone()).await;
     let storage = client(&server, R2Limits { max_in_flight: 4, ..PATIENT });
+    let answer_one_by_one = async {
+        for n_answered in 0..20 {
+            let expected = 20.min(n_answered + 4);
+            let have_come = async || (expected <= server.received().len()).then_some(());
+            eventually("all places are taken", have_come).await;
+            may_answer.add_permits(1);
+        }
+    };
 
-    let calls = join_all((0..20).map(|_| upload(&storage)));
-    let ended = tokio::time::timeout(Duration::from_secs(1), calls).await;
+    let (stored, ()) = tokio::join!(join_all((0..20).map(|_| upload(&storage))), answer_one_by_one);
 
-    assert!(ended.is_err(), "nothing was answered");
-    assert_eq!(server.received().len(), 4);
+    assert!(stored.iter().all(Result::is_ok), "{stored:?}");
+    assert_eq!(server.most_unanswered(), 4);
 }
 
 #[tokio::test]
