@@ -30,6 +30,8 @@ pub struct MockStorageClient {
     public_url: Url,
     capacity_bytes: u64,
     signing_key: [u8; 64],
+    /// What time it is, by which URLs expire.
+    clock: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     kept: Mutex<Kept>,
 }
 
@@ -82,7 +84,14 @@ impl MockStorageClient {
     /// An empty storage for at most `capacity_bytes`. Its URLs begin with `public_url`, under which the
     /// service itself is reached.
     pub fn new(public_url: Url, capacity_bytes: u64) -> Self {
-        Self { public_url, capacity_bytes, signing_key: rand::random(), kept: Mutex::default() }
+        let clock = Box::new(Utc::now);
+        Self { public_url, capacity_bytes, signing_key: rand::random(), clock, kept: Mutex::default() }
+    }
+
+    /// The same storage, whose URLs expire by another clock than the machine's.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
+        Self { clock: Box::new(clock), ..self }
     }
 
     /// The keys of all objects, in order.
@@ -141,7 +150,7 @@ impl MockStorageClient {
             return Err(RedeemError::SignatureMismatch);
         }
         match DateTime::from_timestamp(expires, 0) {
-            Some(until) if Utc::now() <= until => Ok(path),
+            Some(until) if (self.clock)() <= until => Ok(path),
             _ => Err(RedeemError::Expired),
         }
     }
@@ -165,7 +174,7 @@ impl MockStorageClient {
         if !(Duration::from_secs(1)..=MAX_PRESIGN_TTL).contains(&ttl) {
             return Err(rejected("a presigned URL lives from 1 second to 7 days".to_owned()));
         }
-        let expires_at = Utc::now() + TimeDelta::from_std(ttl).unwrap_or_default();
+        let expires_at = (self.clock)() + TimeDelta::from_std(ttl).unwrap_or_default();
         let expires = expires_at.timestamp();
         let signature = self.sign(method, path, expires, length).finalize().into_bytes();
         let relative = format!("_mock/storage/{path}?expires={expires}&signature={}", hex::encode(signature));

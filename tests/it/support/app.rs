@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use super::eventually::eventually;
 use super::faulty_records::FaultyRecords;
 use super::faulty_storage::FaultyStorage;
 use super::form::Form;
@@ -14,19 +15,18 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 use swimcoach::catalog::Catalog;
 use swimcoach::coach::Coach;
 use swimcoach::config::{AllowedOrigin, Settings};
 use swimcoach::http::{self, AppState, Readiness, UploadGate};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metrics::Metrics;
-use swimcoach::storage::mock::MockStorageClient;
 use tower::ServiceExt;
 
 /// The service and the handles of what it stands on.
 #[derive(Debug)]
 pub(crate) struct TestApp {
+    settings: Arc<Settings>,
     router: Router,
     pub(crate) coach: Coach,
     pub(crate) readiness: Arc<Readiness>,
@@ -48,20 +48,23 @@ impl TestApp {
         settings.server.cors = vec!["https://coach.example".parse::<AllowedOrigin>().unwrap()];
         change(&mut settings);
         let public_url = "http://coach.test".parse().unwrap();
-        let mock = MockStorageClient::new(public_url, settings.uploads.mock_storage_bytes);
-        let storage = Arc::new(FaultyStorage::new(Arc::new(mock)));
+        let storage = Arc::new(FaultyStorage::new(public_url, settings.uploads.mock_storage_bytes));
         let records = Arc::new(FaultyRecords::new(SqliteSessionStore::in_memory().unwrap()));
-        Self::over(&settings, storage, records, Arc::new(ScriptedVision::new()))
+        Self::over(Arc::new(settings), storage, records, Arc::new(ScriptedVision::new()))
     }
 
-    /// A second process over the same storage, records and model.
+    /// A second process with the same settings over the same storage, records and model.
     pub(crate) fn replica(&self) -> Self {
-        let settings = Settings::demo().unwrap();
-        Self::over(&settings, Arc::clone(&self.storage), Arc::clone(&self.records), Arc::clone(&self.vision))
+        Self::over(
+            Arc::clone(&self.settings),
+            Arc::clone(&self.storage),
+            Arc::clone(&self.records),
+            Arc::clone(&self.vision),
+        )
     }
 
     fn over(
-        settings: &Settings,
+        settings: Arc<Settings>,
         storage: Arc<FaultyStorage>,
         records: Arc<FaultyRecords>,
         vision: Arc<ScriptedVision>,
@@ -84,7 +87,7 @@ impl TestApp {
             mock_storage: Some(Arc::clone(&storage.inner)),
         };
         let router = http::router(state, &settings.server.cors);
-        Self { router, coach, readiness, storage, records, vision, metrics }
+        Self { settings, router, coach, readiness, storage, records, vision, metrics }
     }
 
     /// Sends any request; what comes back is held to the description of the API.
@@ -134,15 +137,11 @@ impl TestApp {
 
     /// The session once no analysis of it is under way any more.
     pub(crate) async fn settled(&self, session: &str) -> Value {
-        for _ in 0..2_000 {
+        let look = async || {
             let detail = self.show(session).await.json();
-            if detail["status"] != "processing" {
-                return detail;
-            }
-            // Lets the analysis go on; under paused time this is what moves the clock.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        panic!("the analysis did not end");
+            (detail["status"] != "processing").then_some(detail)
+        };
+        eventually("the analysis ends", look).await
     }
 
     /// Has a session analyzed from the first step to the last.

@@ -5,6 +5,7 @@
 use super::faults::Faults;
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, SubsecRound, Utc};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,11 +25,22 @@ pub(crate) struct FaultyStorage {
     pub(crate) faults: Faults,
     /// Frames whose objects are gone.
     gone: Mutex<HashSet<FramePath>>,
+    /// By which presigned URLs expire.
+    clock: Arc<Mutex<DateTime<Utc>>>,
 }
 
 impl FaultyStorage {
-    pub(crate) fn new(inner: Arc<MockStorageClient>) -> Self {
-        Self { inner, faults: Faults::new(Service::Storage), gone: Mutex::default() }
+    pub(crate) fn new(public_url: Url, capacity_bytes: u64) -> Self {
+        let clock = Arc::new(Mutex::new(Utc::now().trunc_subsecs(0)));
+        let shown = Arc::clone(&clock);
+        let inner = MockStorageClient::new(public_url, capacity_bytes);
+        let inner = Arc::new(inner.with_clock(move || *shown.lock().unwrap()));
+        Self { inner, faults: Faults::new(Service::Storage), gone: Mutex::default(), clock }
+    }
+
+    /// Lets this much time pass for presigned URLs, which otherwise stands still.
+    pub(crate) fn pass(&self, time: Duration) {
+        *self.clock.lock().unwrap() += time;
     }
 
     /// The keys of all objects, in order.
