@@ -1,6 +1,7 @@
 //! Uploads that are refused: which words the client hears, and that nothing stays behind.
 
 use crate::support::app::{Reply, TestApp, upload_request};
+use crate::support::eventually::eventually;
 use crate::support::form::Form;
 use crate::support::pictures;
 use axum::body::Body;
@@ -363,13 +364,10 @@ async fn room_is_given_back_after_a_refusal_and_after_a_panic() {
     refused.problem(StatusCode::UNPROCESSABLE_ENTITY, "frame_not_jpeg");
     panicked.problem(StatusCode::INTERNAL_SERVER_ERROR, "internal");
     // The broken upload gives its room back once its frames are removed, which nobody waits for.
-    let mut taken = app.send(upload_request(unsized_body(&form))).await;
-    for _ in 0..1_000 {
-        if !is_full(&taken) {
-            break;
-        }
-        tokio::task::yield_now().await;
-        taken = app.send(upload_request(unsized_body(&form))).await;
-    }
+    let room_again = async || {
+        let reply = app.send(upload_request(unsized_body(&form))).await;
+        (!is_full(&reply)).then_some(reply)
+    };
+    let taken = eventually("there is room again", room_again).await;
     assert_eq!(taken.status, StatusCode::CREATED);
 }

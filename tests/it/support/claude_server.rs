@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use super::eventually::eventually;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -104,9 +105,7 @@ impl ClaudeServer {
 
     /// Waits until a request has come.
     pub(crate) async fn asked(&self) {
-        while self.requests().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        eventually("a request has come", async || (!self.requests().is_empty()).then_some(())).await;
     }
 }
 
