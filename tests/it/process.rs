@@ -5,6 +5,8 @@
 mod outages;
 
 use crate::support::breakable_records::BreakableRecords;
+use crate::support::dead_port::DeadPort;
+use crate::support::eventually::eventually;
 use crate::support::form::Form;
 use crate::support::pictures;
 use crate::support::records::{new_owner, session};
@@ -12,6 +14,7 @@ use crate::support::s3_server::S3Server;
 use reqwest::StatusCode;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +25,7 @@ use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::R2StorageClient;
 use swimcoach::storage::{FramePath, StorageClient};
 use swimcoach::upstream::UpstreamErrorKind;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -110,15 +114,11 @@ impl Service {
 
     /// What the path answers once it is so.
     async fn until(&self, path: &str, is_so: impl Fn(StatusCode, &Value) -> bool) -> Value {
-        let poll = async {
-            loop {
-                let (status, body) = self.get(path).await;
-                if is_so(status, &body) {
-                    return body;
-                }
-            }
+        let look = async || {
+            let (status, body) = self.get(path).await;
+            is_so(status, &body).then_some(body)
         };
-        tokio::time::timeout(PATIENCE, poll).await.unwrap()
+        eventually(path, look).await
     }
 
     fn signal(&self, signal: &str) {
@@ -265,8 +265,8 @@ async fn session_that_waits(path: &Path) -> SessionId {
 
 #[tokio::test]
 async fn doctor_names_the_setting_behind_a_storage_that_cannot_be_reached() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let endpoint = format!("http://{free}");
+    let dead = DeadPort::take();
+    let endpoint = format!("http://{}", dead.address());
     let settings = [
         ("R2_ENDPOINT", &*endpoint),
         ("R2_ACCESS_KEY_ID", "key"),
@@ -326,16 +326,20 @@ async fn a_machine_without_root_certificates_is_told_so() {
 
 #[tokio::test]
 async fn health_tells_by_its_exit_code_whether_the_service_is_ready() {
-    let mut service = Service::start(&IN_MEMORY).await;
+    let settings = [&IN_MEMORY[..], &[("SHUTDOWN_DRAIN_SECONDS", "300")]].concat();
+    let service = Service::start(&settings).await;
     let port = service.address.split(':').nth(1).unwrap().to_owned();
+    let dead = DeadPort::take();
 
     let ready = output(&["health"], &[("PORT", &port)]).await;
     service.signal("TERM");
-    service.ended().await;
-    let gone = output(&["health"], &[("PORT", &port)]).await;
+    service.until("/health/ready", |_, it| it["status"] == "stopping").await;
+    let stopping = output(&["health"], &[("PORT", &port)]).await;
+    let nobody = output(&["health"], &[("PORT", &dead.address().port().to_string())]).await;
 
     assert_eq!(ready.status.code(), Some(0));
-    assert_eq!(gone.status.code(), Some(1));
+    assert_eq!(stopping.status.code(), Some(1));
+    assert_eq!(nobody.status.code(), Some(1));
 }
 
 #[tokio::test]
@@ -383,8 +387,12 @@ async fn on_sigterm_readiness_fails_first_and_a_slow_upload_is_finished() {
 
     let not_ready = service.until("/health/ready", |it, _| it == StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(not_ready["status"], "stopping");
-    let refused = async { while TcpStream::connect(&service.address).await.is_ok() {} };
-    tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    let refused = async || {
+        let error = TcpStream::connect(&service.address).await.err()?;
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        Some(())
+    };
+    eventually("new connections are refused", refused).await;
     slow.write_all(rest).await.unwrap();
     let mut answer = String::new();
     slow.read_to_string(&mut answer).await.unwrap();
@@ -473,45 +481,85 @@ async fn sweep_refuses_to_compare_storage_with_records_in_memory() {
     assert!(text(&output.stderr).contains("DATABASE_URL"));
 }
 
-#[tokio::test]
-async fn sweep_removes_nothing_where_the_records_know_no_session_unless_it_is_told_that_they_are_empty() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = database(folder.path());
-    let server = S3Server::start().await;
-    let bucket = server.settings();
-    let settings = [
-        ("R2_ENDPOINT", bucket.endpoint.as_str()),
-        ("R2_BUCKET_NAME", &*bucket.bucket),
-        ("R2_ACCESS_KEY_ID", &*bucket.access_key_id),
-        ("R2_SECRET_ACCESS_KEY", bucket.secret_access_key.expose_secret()),
-        ("DATABASE_URL", &*database),
-        ("ANTHROPIC_MOCK_MODE", "true"),
-    ];
-    let left: SessionId = "0193a5b0-7c1e-7000-8000-000000000001".parse().unwrap();
-    server.put_at_once([FramePath::new(left, FrameNumber::FIRST).to_string()], b"x");
-    let storage = R2StorageClient::connect(&bucket);
+/// A bucket and an empty file of records, and what a process needs to use both.
+struct Stores {
+    bucket: S3Server,
+    _folder: TempDir,
+    settings: Vec<(&'static str, String)>,
+}
 
-    let refused = output(&["sweep"], &settings).await;
-    let after_the_refusal = storage.list_sessions(None).await.unwrap();
-    let told = output(&["sweep", "--records-are-empty"], &settings).await;
+impl Stores {
+    async fn start() -> Self {
+        let (bucket, folder) = (S3Server::start().await, tempfile::tempdir().unwrap());
+        let r2 = bucket.settings();
+        let settings = vec![
+            ("R2_ENDPOINT", r2.endpoint.to_string()),
+            ("R2_ACCESS_KEY_ID", r2.access_key_id),
+            ("R2_SECRET_ACCESS_KEY", r2.secret_access_key.expose_secret().to_owned()),
+            ("R2_BUCKET_NAME", r2.bucket),
+            ("DATABASE_URL", database(folder.path())),
+            ("ANTHROPIC_MOCK_MODE", "true".to_owned()),
+            ("PORT", "0".to_owned()),
+            ("LOG_FORMAT", "json".to_owned()),
+        ];
+        Self { bucket, _folder: folder, settings }
+    }
 
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("--records-are-empty"), "{}", text(&refused.stderr));
-    assert_eq!(after_the_refusal, [left]);
-    assert!(told.status.success(), "{}", text(&told.stderr));
-    assert_eq!(storage.list_sessions(None).await.unwrap(), []);
+    fn settings(&self) -> Vec<(&'static str, &str)> {
+        self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    /// Leaves a frame of an upload of 2024 in the bucket; its session's id.
+    fn leave_an_orphan(&self) -> SessionId {
+        let session: SessionId = "01900000-0000-7000-8000-000000000001".parse().unwrap();
+        let path = FramePath::new(session, FrameNumber::FIRST);
+        self.bucket.put_at_once([path.to_string()], b"jpeg");
+        session
+    }
+
+    async fn sessions(&self) -> Vec<SessionId> {
+        R2StorageClient::connect(&self.bucket.settings()).list_sessions(None).await.unwrap()
+    }
 }
 
 #[tokio::test]
-async fn sweep_says_what_it_did() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = database(folder.path());
-    let settings = [("R2_MOCK_MODE", "true"), ("DATABASE_URL", &*database), ("ANTHROPIC_MOCK_MODE", "true")];
+async fn sweep_removes_what_no_record_knows_and_says_so() {
+    let stores = Stores::start().await;
+    let kept: SessionId =
+        Service::start(&stores.settings()).await.upload(Form::frames(2)).await.parse().unwrap();
+    let orphan = stores.leave_an_orphan();
 
-    let dry = output(&["sweep", "--dry-run"], &settings).await;
-    let real = output(&["sweep"], &settings).await;
+    let dry = output(&["sweep", "--dry-run"], &stores.settings()).await;
+    let after_dry = stores.sessions().await;
+    let young = output(&["sweep", "--older-than-minutes", "4294967295"], &stores.settings()).await;
+    let after_young = stores.sessions().await;
+    let real = output(&["sweep"], &stores.settings()).await;
+    let after_real = stores.sessions().await;
 
-    assert!(dry.status.success() && real.status.success());
-    assert_eq!(text(&dry.stdout), "would remove the frames of 0 failed uploads\n");
-    assert_eq!(text(&real.stdout), "removed the frames of 0 failed uploads\n");
+    assert!([&dry, &young, &real].iter().all(|it| it.status.success()), "{dry:?} {young:?} {real:?}");
+    let one = |verb| format!("{verb} the frames of {orphan}\n{verb} the frames of 1 failed uploads\n");
+    assert_eq!(text(&dry.stdout), one("would remove"));
+    assert_eq!(after_dry, [orphan, kept]);
+    assert_eq!(text(&young.stdout), "removed the frames of 0 failed uploads\n");
+    assert_eq!(after_young, [orphan, kept]);
+    assert_eq!(text(&real.stdout), one("removed"));
+    assert_eq!(after_real, [kept]);
+}
+
+#[tokio::test]
+async fn sweep_removes_nothing_where_the_records_know_no_session_unless_it_is_told_that_they_are_empty() {
+    let stores = Stores::start().await;
+    let orphan = stores.leave_an_orphan();
+
+    let refused = output(&["sweep"], &stores.settings()).await;
+    let after_refusal = stores.sessions().await;
+    let told = output(&["sweep", "--records-are-empty"], &stores.settings()).await;
+
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(text(&refused.stdout), "");
+    let why = text(&refused.stderr);
+    assert!(why.contains("the records know none of the 1 sessions"), "{why}");
+    assert_eq!(after_refusal, [orphan]);
+    assert!(told.status.success(), "{told:?}");
+    assert_eq!(stores.sessions().await, []);
 }
