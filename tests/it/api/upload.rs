@@ -132,8 +132,25 @@ async fn a_frame_that_lies_on_its_side_is_stored_upright() {
 
     let reply = app.upload(Form::new().frame(&lying)).await;
 
-    let frame = &reply.json()["frames"][0];
+    let reply = reply.json();
+    let frame = &reply["frames"][0];
     assert_eq!((&frame["width"], &frame["height"]), (&json!(400), &json!(640)));
+    let id = reply["session_id"].as_str().unwrap().parse().unwrap();
+    let stored = app.storage.list_frames(id).await.unwrap();
+    let Download::Frame(jpeg) = app.storage.download_frame(&stored[0]).await.unwrap() else {
+        panic!("what was acknowledged is not there")
+    };
+    let picture = image::load_from_memory(&jpeg).unwrap().into_rgb8();
+    assert_eq!(picture.dimensions(), (400, 640));
+    for (at, color) in [
+        ((40, 40), [30, 30, 220]),
+        ((360, 40), [220, 30, 30]),
+        ((40, 600), [128; 3]),
+        ((360, 600), [30, 220, 30]),
+    ] {
+        let pixel = picture.get_pixel(at.0, at.1).0;
+        assert!(pixel.iter().zip(color).all(|(a, b)| a.abs_diff(b) < 12), "{pixel:?} at {at:?}");
+    }
 }
 
 #[tokio::test]
