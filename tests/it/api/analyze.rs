@@ -9,8 +9,10 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 use swimcoach::analysis::{ContentFlag, Usage, View};
+use swimcoach::catalog::Catalog;
 use swimcoach::metadata::SessionStore;
 use swimcoach::session::{Analysis, AnalysisStatus, Owner, Session, SessionId, Stroke};
 use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind as Kind};
@@ -58,8 +60,16 @@ async fn an_analysis_is_taken_on_and_its_result_is_in_the_session() {
     assert_eq!(detail["analysis"]["analysis_id"], taken_on["analysis_id"]);
     assert_eq!(detail["summary"], detail["analysis"]["summary"]);
     assert_eq!(detail["analysis"]["capture"]["frames_sent"], 15);
-    assert_eq!(detail["analysis"]["provenance"]["model"], "scripted-model-1");
-    assert_eq!(detail["analysis"]["provenance"]["prompt_version"], "prompt-7");
+    let digests: Vec<_> = app.vision.seen()[0].jpegs.iter().map(Sha256::digest).collect();
+    assert_eq!(
+        detail["analysis"]["provenance"],
+        json!({
+            "model": "scripted-model-1",
+            "prompt_version": "prompt-7",
+            "catalog_version": Catalog::embedded().unwrap().version(),
+            "frames_sha256": hex::encode(Sha256::digest(digests.concat())),
+        })
+    );
     assert_eq!(detail["usage"], usage(&[LOOK_USAGE]));
     assert_ne!(detail["feedback"], json!([]));
 }
@@ -167,14 +177,22 @@ async fn notes_that_could_not_be_answered_keep_the_part_that_stands() {
 #[tokio::test]
 async fn a_model_that_fails_fails_the_analysis_and_what_it_took_is_counted() {
     let app = TestApp::new();
-    let rejected = UpstreamError::new(Service::Model, "POST", Kind::Rejected, "secret-cause");
+    let upstream =
+        |kind| VisionErrorKind::Upstream(UpstreamError::new(Service::Model, "POST", kind, "secret-cause"));
     for (kind, expected, can_resume) in [
         (unavailable(), "model_unavailable", true),
         (VisionErrorKind::Refused { category: Some("secret-cause".to_owned()) }, "model_refused", true),
         (VisionErrorKind::CutOff, "model_cut_off", true),
         (VisionErrorKind::Malformed("secret-cause".to_owned()), "model_invalid_output", true),
         (VisionErrorKind::TooLarge("too many pixels".to_owned()), "frames_too_large", false),
-        (VisionErrorKind::Upstream(rejected), "model_rejected", true),
+        (upstream(Kind::Timeout), "model_unavailable", true),
+        (upstream(Kind::RateLimited { retry_after: None }), "model_busy", true),
+        (upstream(Kind::Exhausted), "model_exhausted", true),
+        (upstream(Kind::Unauthorized), "model_misconfigured", true),
+        (upstream(Kind::NotFound), "model_misconfigured", true),
+        (upstream(Kind::TooLarge), "model_rejected", true),
+        (upstream(Kind::Rejected), "model_rejected", true),
+        (upstream(Kind::InvalidResponse), "model_rejected", true),
     ] {
         app.vision.fails(kind, LOOK_USAGE);
         let id = app.uploaded(Form::frames(2)).await;
