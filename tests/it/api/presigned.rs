@@ -133,6 +133,19 @@ async fn a_presigned_put_of_another_length_or_type_or_to_another_key_is_refused(
 }
 
 #[tokio::test]
+async fn a_presigned_put_for_which_there_is_no_room_is_refused() {
+    let jpeg = pictures::jpeg(320, 240, 1);
+    let room = jpeg.len() as u64 - 1;
+    let app = TestApp::with(|it| it.uploads.mock_storage_bytes = room);
+    let (_, presigned) = presign_put(&app, &jpeg).await;
+
+    let reply = put(&app, &presigned, &jpeg).await;
+
+    reply.problem(StatusCode::SERVICE_UNAVAILABLE, "storage_full");
+    app.assert_empty().await;
+}
+
+#[tokio::test]
 async fn a_presigned_put_of_more_than_a_frame_may_have_is_refused_while_it_is_read() {
     let app = TestApp::with(|it| it.uploads.max_frame_bytes = 1000);
     let jpeg = pictures::jpeg(320, 240, 1);

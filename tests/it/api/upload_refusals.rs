@@ -157,6 +157,21 @@ async fn texts_that_are_not_acceptable_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_text_part_without_end_is_refused_before_all_of_it_is_kept() {
+    let app = TestApp::new();
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let longest = format!("[]{}", " ".repeat(256 * 1024 - 2));
+    for name in ["manifest", "stroke_type", "view", "user_notes", "title"] {
+        let form = Form::frames(1).text(name, &format!("{longest} "));
+
+        let detail = refused(&app, form, status, "validation", "/").await;
+
+        assert!(detail.contains(&format!("{name} has more than 262144 bytes")), "{detail}");
+    }
+    app.uploaded(Form::frames(1).text("manifest", &longest)).await;
+}
+
+#[tokio::test]
 async fn the_longest_texts_that_are_allowed_are_taken() {
     let app = TestApp::new();
     let [notes, title] = [2000, 200].map(|length| "é".repeat(length));
