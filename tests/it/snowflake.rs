@@ -50,6 +50,20 @@ fn count(stub: &SnowflakeStub, table: &str) -> usize {
 }
 
 #[tokio::test]
+async fn no_table_keeps_what_was_deleted() {
+    let (stub, _) = opened().await;
+
+    let mut tables = stub.log();
+    // The list of migrations says nothing about anybody.
+    tables.retain(|it| it.text.contains(" TABLE ") && !it.text.contains(" schema_migrations "));
+    assert_eq!(tables.len(), 4, "{tables:?}");
+    for table in tables {
+        assert!(table.text.contains("CREATE TRANSIENT TABLE"), "{table:?}");
+        assert!(table.text.contains("DATA_RETENTION_TIME_IN_DAYS = 0"), "{table:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_and_each_read_cost_one_statement() {
     let (stub, store) = opened().await;
     let session = session(&new_owner(), 60);
