@@ -30,7 +30,7 @@ impl Bench {
         settings.extend(snowflake.settings());
         settings.push(("SNOWFLAKE_JOURNAL", folder.path().join("journal.db").display().to_string()));
         let bench = Self { snowflake, settings, _folder: folder };
-        assert_eq!(bench.says(&["migrate"]).await, "applied 0001 sessions\napplied 0002 views\n");
+        assert!(bench.says(&["migrate"]).await.starts_with("applied 0001 sessions\napplied 0002 views\n"));
         bench
     }
 
