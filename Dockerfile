@@ -26,7 +26,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /build/target/release/swimcoach /usr/local/bin/swimcoach
-# The one place that is written: the file of records.
+# The one place that is written: the file of records, or the journal before Snowflake.
 COPY --from=build --chown=65532:65532 /data /data
 VOLUME /data
 USER 65532:65532
@@ -34,7 +34,7 @@ USER 65532:65532
 # is no sign-in yet, so the port must be published to trusted machines only.
 ENV HOST=0.0.0.0 \
     PORT=8000 \
-    DATABASE_URL=sqlite:///data/swimcoach.db
+    SNOWFLAKE_JOURNAL=/data/swimcoach-journal.db
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10s CMD ["swimcoach", "health"]

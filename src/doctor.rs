@@ -8,8 +8,7 @@ use crate::metadata::StoreHealth;
 use crate::run::Parts;
 use crate::session::{FrameNumber, SessionId};
 use crate::storage::{Download, FrameMetadata, FramePath, StorageClient};
-use crate::telemetry;
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
 use std::io::{self, Write};
 
@@ -76,7 +75,7 @@ fn report(
             Ok(true)
         }
         Err(error) => {
-            writeln!(out, "  FAILED: {}", telemetry::chain(&error))?;
+            writeln!(out, "  FAILED: {}", upstream::chain(&error))?;
             writeln!(out, "  {}", advice(settings, &error))?;
             Ok(false)
         }

@@ -2,7 +2,8 @@
 //! technique analysis whose every claim cites frames.
 //!
 //! The modules in reading order: nouns first, then what each dependency needs, then the story, then HTTP.
-//! Imports point from later lines to earlier ones and never back.
+//! Imports point from later lines to earlier ones and never back, but for the two lines of nouns, which know
+//! each other.
 
 pub mod session;
 pub mod analysis;

@@ -11,7 +11,7 @@ use swimcoach::config::{RecordSettings, ServerSettings, Settings};
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
 use swimcoach::run::{self, Parts};
 use swimcoach::session::SessionId;
-use swimcoach::{doctor, telemetry};
+use swimcoach::{doctor, telemetry, upstream};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ async fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // Nobody is left to tell when standard error is closed.
-            let _closed = writeln!(io::stderr(), "swimcoach: {}", telemetry::chain(&*error));
+            let _closed = writeln!(io::stderr(), "swimcoach: {}", upstream::chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -189,7 +189,7 @@ async fn migrate(settings: Settings, dry_run: bool) -> Result<(), Box<dyn Error>
     let store = SnowflakeSessionStore::connect(snowflake)?;
     let migrations = store.migrate(dry_run).await.map_err(|error| {
         let advice = doctor::advice(&settings, &error);
-        format!("{}\n{advice}", telemetry::chain(&error))
+        format!("{}\n{advice}", upstream::chain(&error))
     })?;
     let verb = if dry_run { "would apply" } else { "applied" };
     for migration in &migrations {

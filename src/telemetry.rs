@@ -3,7 +3,6 @@
 //! No image byte, prompt, chat text, key or presigned URL is ever logged.
 
 use crate::config::LogSettings;
-use std::error::Error;
 use std::io::{self, IsTerminal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -20,15 +19,4 @@ pub fn start(settings: &LogSettings) {
     let lines = if settings.json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
     // Fails only when a subscriber is set already, as in a test.
     let _already_started = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line = format!("{line}: {cause}");
-        next = cause.source();
-    }
-    line
 }

@@ -181,6 +181,17 @@ pub(crate) fn delay_before_try(policy: &RetryPolicy, tried: u32, kind: UpstreamE
     }
 }
 
+/// An error and its causes in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line = format!("{line}: {cause}");
+        next = cause.source();
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

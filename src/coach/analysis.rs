@@ -260,7 +260,7 @@ fn digest_of_digests(frames: &[CaptureFrame]) -> String {
 }
 
 fn log_failure(analysis: &Analysis, error: &AnalysisError) {
-    let causes = crate::telemetry::chain(error);
+    let causes = upstream::chain(error);
     let code = analysis.failure.as_ref().map_or("", |it| it.code.as_str());
     tracing::warn!(
         analysis.id = %analysis.id, session.id = %analysis.session_id, code, causes,

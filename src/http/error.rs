@@ -4,8 +4,7 @@
 
 use crate::coach::{CoachError, UploadError};
 use crate::storage::mock::RedeemError;
-use crate::telemetry;
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -149,7 +148,7 @@ impl From<&ApiError> for Problem {
             }
             ApiError::Redeem(error) => Self::from(error),
             ApiError::Unwritable(_) => {
-                Self { cause: Some(telemetry::chain(error)), ..Self::from(&ApiError::Panic) }
+                Self { cause: Some(upstream::chain(error)), ..Self::from(&ApiError::Panic) }
             }
             ApiError::Panic => Self::new(S::INTERNAL_SERVER_ERROR, "internal", error),
         }
@@ -167,7 +166,7 @@ impl From<&CoachError> for Problem {
             CoachError::Upload(error) => Self::from(error),
             CoachError::Upstream(error) => Self::from(error),
             CoachError::Task(_) => {
-                Self { cause: Some(telemetry::chain(error)), ..Self::from(&ApiError::Panic) }
+                Self { cause: Some(upstream::chain(error)), ..Self::from(&ApiError::Panic) }
             }
         }
     }
@@ -243,7 +242,7 @@ impl From<&UpstreamError> for Problem {
             detail: format!("{what}; {advice}"),
             errors: Vec::new(),
             retry_after,
-            cause: Some(telemetry::chain(error)),
+            cause: Some(upstream::chain(error)),
         }
     }
 }

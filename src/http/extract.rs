@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "this is the file that wraps `Path`")]
 
 use super::error::ApiError;
-use crate::telemetry;
+use crate::upstream;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -83,7 +83,7 @@ pub(super) async fn read(body: Body, max_bytes: usize) -> Result<Bytes, ApiError
     let read = async {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|broken| ApiError::BrokenBody(telemetry::chain(&broken)))?;
+            let chunk = chunk.map_err(|broken| ApiError::BrokenBody(upstream::chain(&broken)))?;
             if max_bytes < bytes.len() + chunk.len() {
                 return Err(ApiError::RequestTooLarge { max_bytes: max_bytes as u64 });
             }

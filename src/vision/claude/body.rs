@@ -7,6 +7,7 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,12 +16,19 @@ use std::task::{Context, Poll};
 const PIECE: usize = 48 * 1024;
 
 /// A part of a body.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Segment {
     /// Sent as it is.
     Json(Bytes),
     /// Sent as base64.
     Base64(Bytes),
+}
+
+/// Without the prompt and the pictures, which no log may hold.
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Segment({} bytes)", self.len())
+    }
 }
 
 impl Segment {

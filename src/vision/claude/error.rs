@@ -38,7 +38,7 @@ pub(super) fn transport(operation: &'static str, error: reqwest::Error) -> Upstr
         false => UpstreamErrorKind::Unavailable,
     };
     // The URL may be an operator's private gateway.
-    UpstreamError::new(Service::Model, operation, kind, crate::telemetry::chain(&error.without_url()))
+    UpstreamError::new(Service::Model, operation, kind, crate::upstream::chain(&error.without_url()))
 }
 
 /// A status that says no.

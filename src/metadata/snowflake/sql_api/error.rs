@@ -156,7 +156,7 @@ pub(super) fn transport(operation: &'static str, error: reqwest::Error) -> Upstr
         false => UpstreamErrorKind::Unavailable,
     };
     // The URL may be an operator's private gateway.
-    UpstreamError::new(Service::Records, operation, kind, crate::telemetry::chain(&error.without_url()))
+    UpstreamError::new(Service::Records, operation, kind, crate::upstream::chain(&error.without_url()))
 }
 
 /// An answer that we do not understand.

@@ -88,5 +88,5 @@ async fn no_client_is_made_for_a_model_without_a_price() {
 
     let error = ClaudeVision::new(&settings, &Catalog::embedded().unwrap()).unwrap_err();
 
-    assert!(telemetry::chain(&error).contains("PRICES_PATH"), "{}", telemetry::chain(&error));
+    assert!(upstream::chain(&error).contains("PRICES_PATH"), "{}", upstream::chain(&error));
 }

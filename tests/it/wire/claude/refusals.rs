@@ -169,8 +169,7 @@ async fn nothing_that_is_logged_shows_the_key_the_prompt_the_notes_or_a_picture(
 
         let error = vision.look(&look).await.unwrap_err();
 
-        let shown =
-            format!("{error} {error:?} {} {vision:?} {settings:?} {look:?}", telemetry::chain(&error));
+        let shown = format!("{error} {error:?} {} {vision:?} {settings:?} {look:?}", upstream::chain(&error));
         for secret in [KEY, "feels weak", "You look at", picture.get(..40).unwrap()] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
@@ -186,5 +185,5 @@ async fn an_error_does_not_name_the_address_which_may_be_a_private_gateway() {
     let error = vision(&settings).look(&look_at(1)).await.unwrap_err();
 
     let port = server.url().port().unwrap().to_string();
-    assert!(!telemetry::chain(&error).contains(&port), "{}", telemetry::chain(&error));
+    assert!(!upstream::chain(&error).contains(&port), "{}", upstream::chain(&error));
 }

@@ -174,7 +174,7 @@ async fn a_key_that_no_header_can_hold_is_refused_without_being_shown() {
     let error = ClaudeVision::new(&settings, &Catalog::embedded().unwrap()).unwrap_err();
 
     assert_eq!(error.kind, UpstreamErrorKind::Rejected);
-    assert!(!format!("{error:?} {}", telemetry::chain(&error)).contains("SECRET"));
+    assert!(!format!("{error:?} {}", upstream::chain(&error)).contains("SECRET"));
 }
 
 #[tokio::test]
