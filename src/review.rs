@@ -407,9 +407,14 @@ fn unfit_for_coaching(model: &ModelAnalysis) -> Option<&'static str> {
     }
 }
 
-/// Either word is enough: what contradicts itself shows nothing.
+/// Where the model sees the whole swimmer and counts none, it contradicts itself; that is told of, and each
+/// claim stands or falls by the frames it cites.
 fn is_nobody_seen(capture: &ModelCapture) -> bool {
-    capture.swimmer_visible == Visible::No || capture.swimmer_count == SwimmerCount::None
+    match capture.swimmer_visible {
+        Visible::No => true,
+        Visible::Partly => capture.swimmer_count == SwimmerCount::None,
+        Visible::Yes => false,
+    }
 }
 
 /// The model's words, else the catalogue's.

@@ -1,16 +1,21 @@
 //! What limits a result beside what was dropped from it, each once.
 
 use super::{MIN_FRAMES_PER_CYCLE, Review};
-use crate::analysis::{ObservedStroke, SwimmerCount, Warning};
+use crate::analysis::{ObservedStroke, SwimmerCount, Visible, Warning};
 use crate::session::Stroke;
 
 impl Review<'_> {
     pub(super) fn warn_about_swimmers(&mut self) {
-        if self.capture.swimmer_count == SwimmerCount::Several {
-            self.warn(
+        match self.capture.swimmer_count {
+            SwimmerCount::Several => self.warn(
                 "several_swimmers",
                 "Several swimmers can be seen; check that every finding is about the right one.",
-            );
+            ),
+            SwimmerCount::None if self.capture.swimmer_visible == Visible::Yes => self.warn(
+                "swimmer_uncertain",
+                "It is uncertain whether a swimmer can be seen; check every finding against its frames.",
+            ),
+            SwimmerCount::One | SwimmerCount::None => {}
         }
     }
 

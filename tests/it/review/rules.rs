@@ -330,6 +330,7 @@ fn frames_that_are_not_fit_for_coaching_give_no_word_about_technique() {
     let mut unseen = answer.clone();
     unseen.capture.swimmer_visible = Visible::No;
     let mut nobody = answer.clone();
+    nobody.capture.swimmer_visible = Visible::Partly;
     nobody.capture.swimmer_count = SwimmerCount::None;
 
     for answer in flagged.chain([unseen, nobody]) {
@@ -356,6 +357,18 @@ fn the_stroke_that_is_seen_counts_and_a_difference_is_told() {
     assert_eq!(differs.findings[0].code, "FR-CATCH-DROPPED-ELBOW");
     assert_eq!(differs.stroke.declared, Stroke::Butterfly);
     assert!(!warned_of(&same, "stroke_differs") && !warned_of(&mixed, "stroke_differs"));
+}
+
+#[test]
+fn a_swimmer_who_is_seen_and_not_counted_is_told_of_and_findings_stand_by_their_frames() {
+    let mut answer = with([dropped_elbow()]);
+    answer.capture.swimmer_visible = Visible::Yes;
+    answer.capture.swimmer_count = SwimmerCount::None;
+
+    let published = published(&answer);
+
+    assert!(warned_of(&published, "swimmer_uncertain"));
+    assert_eq!(published.findings.len(), 1);
 }
 
 #[test]
