@@ -10,7 +10,7 @@ pub mod journal;
 pub mod polled;
 mod overlay;
 
-use crate::session::{Analysis, Owner, Session, SessionId, Turn};
+use crate::session::{Analysis, Owner, Session, SessionId, Stroke, Turn};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -121,4 +121,18 @@ pub enum StartedAnalysis {
     AlreadyRunning(Box<Analysis>),
     /// There is no such session any more.
     NoSession,
+}
+
+/// A session for [`SessionStore::probe`], which nobody owns.
+fn probe_session() -> Session {
+    Session {
+        id: SessionId::new(),
+        owner: Owner::new("probe"),
+        created_at: Utc::now(),
+        stroke_type: Stroke::default(),
+        user_notes: None,
+        title: None,
+        view: None,
+        frames: Vec::new(),
+    }
 }

@@ -43,7 +43,7 @@ pub use self::migrations::Migration;
 use self::rows::KeptRecord;
 use self::sql_api::{ResultSet, SqlApi, SqlApiSettings, Statement};
 use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
-use crate::session::{Analysis, Owner, Session, SessionId, Stroke, Turn};
+use crate::session::{Analysis, Owner, Session, SessionId, Turn};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -209,16 +209,7 @@ impl SessionStore for SnowflakeSessionStore {
 
     async fn probe(&self) -> Result<(), UpstreamError> {
         const OPERATION: &str = "probe";
-        let session = Session {
-            id: SessionId::new(),
-            owner: Owner::new("probe"),
-            created_at: Utc::now(),
-            stroke_type: Stroke::default(),
-            user_notes: None,
-            title: None,
-            view: None,
-            frames: Vec::new(),
-        };
+        let session = super::probe_session();
         self.create_session(&session).await?;
         // Changes nothing, and shows that the role may update.
         self.run(OPERATION, Ok(statements::exchange_started(session.id, Some("none"), ""))).await?;

@@ -8,7 +8,7 @@ pub(super) mod connection;
 mod statements;
 
 use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
-use crate::session::{Analysis, Owner, Session, SessionId, Stroke, Turn};
+use crate::session::{Analysis, Owner, Session, SessionId, Turn};
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -194,16 +194,7 @@ impl SessionStore for SqliteSessionStore {
     }
 
     async fn probe(&self) -> Result<(), UpstreamError> {
-        let session = Session {
-            id: SessionId::new(),
-            owner: Owner::new("probe"),
-            created_at: Utc::now(),
-            stroke_type: Stroke::default(),
-            user_notes: None,
-            title: None,
-            view: None,
-            frames: Vec::new(),
-        };
+        let session = super::probe_session();
         self.call("probe", move |db| {
             in_write(db, |db| statements::insert_session(db, &session))?;
             match in_write(db, |db| delete(db, &session.owner, session.id))? {
