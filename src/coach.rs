@@ -230,12 +230,13 @@ impl Coach {
         Ok(records.into_iter().map(|it| self.with_interrupted(it)).collect())
     }
 
-    /// Removes a session: what runs about it, its frames, then its record, so that a deletion that failed
-    /// half-way can be repeated.
+    /// Removes a session: its frames, then its record, so that a deletion that failed half-way can be repeated.
+    /// What runs about it ends once its frames are gone, and not before: a deletion that storage did not take
+    /// must not cost an analysis that is paid for.
     pub async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<Deleted, CoachError> {
         self.session(owner, id).await?;
-        self.jobs.cancel(id);
         let frames = self.storage.delete_frames(id).await?;
+        self.jobs.cancel(id);
         let records = self.sessions.delete_session(owner, id).await?;
         tracing::info!(session.id = %id, frames = frames.frames, records, "deleted session {id}");
         Ok(Deleted { frames, records })

@@ -530,6 +530,23 @@ async fn a_delete_stops_the_analysis_and_no_late_write_brings_the_session_back()
 }
 
 #[tokio::test]
+async fn a_delete_that_storage_does_not_take_leaves_the_analysis_running() {
+    let app = TestApp::new();
+    app.vision.finds();
+    app.vision.hold();
+    let id = app.uploaded(Form::frames(15)).await;
+    app.analyze(&id, Value::Null).await;
+    app.vision.began(1).await;
+    app.storage.faults.fail_next("delete_frames", Fault::Before(Kind::Unavailable));
+
+    let reply = app.delete(&id).await;
+    app.vision.release();
+
+    reply.problem(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable");
+    assert_eq!(app.settled(&id).await["status"], "complete");
+}
+
+#[tokio::test]
 async fn an_earlier_result_stays_while_a_later_analysis_runs_and_when_it_fails() {
     let app = TestApp::new();
     app.vision.finds();
