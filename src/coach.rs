@@ -17,7 +17,7 @@ use crate::config::{JobLimits, UploadLimits};
 use crate::jobs::Jobs;
 use crate::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::metrics::AnalysisMetrics;
-use crate::session::{Analysis, AnalysisId, AnalysisStatus, Failure, Owner, SessionId, Stroke};
+use crate::session::{Analysis, AnalysisId, AnalysisStatus, Failure, Owner, Session, SessionId, Stroke};
 use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Estimate, VisionClient};
@@ -83,6 +83,14 @@ pub struct Estimated {
     pub frames: usize,
     /// What the model would take.
     pub estimate: Estimate,
+}
+
+impl AnalysisRequest {
+    /// The stroke and the notes that count: what the upload said, unless this says otherwise.
+    fn over(self, session: &Session) -> (Stroke, Option<String>) {
+        let notes = self.user_notes.or_else(|| session.user_notes.clone());
+        (self.stroke_type.unwrap_or(session.stroke_type), notes)
+    }
 }
 
 /// How much a deletion removed.
@@ -163,13 +171,14 @@ impl Coach {
         }
         let place = self.jobs.place().ok_or(CoachError::Busy)?;
         let now = now();
+        let (stroke_type, user_notes) = request.over(&record.session);
         let analysis = Analysis {
             id: AnalysisId::new(),
             session_id: id,
             requested_at: now,
             updated_at: now,
-            stroke_type: request.stroke_type.unwrap_or(record.session.stroke_type),
-            user_notes: request.user_notes.or_else(|| record.session.user_notes.clone()),
+            stroke_type,
+            user_notes,
             status: AnalysisStatus::Processing,
             failure: None,
             result: None,
@@ -203,12 +212,8 @@ impl Coach {
         if session.frames.is_empty() {
             return Err(CoachError::NoFrames(id));
         }
-        let notes = request.user_notes.or_else(|| session.user_notes.clone());
-        let look = analysis::look(
-            &session,
-            request.stroke_type.unwrap_or(session.stroke_type),
-            repeat(Bytes::new()),
-        );
+        let (stroke_type, notes) = request.over(&session);
+        let look = analysis::look(&session, stroke_type, repeat(Bytes::new()));
         let estimate = self.vision.estimate(&look, notes.as_deref());
         Ok(Estimated { frames: look.frames.len(), estimate })
     }

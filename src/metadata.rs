@@ -123,6 +123,12 @@ pub enum StartedAnalysis {
     NoSession,
 }
 
+/// The text before whose ids a page of sessions lies. For the first page it is greater than that of every id, so
+/// that it is read by the same statement as the next.
+fn page_end(before: Option<SessionId>) -> String {
+    before.map_or_else(|| "g".to_owned(), |id| id.to_string())
+}
+
 /// A session for [`SessionStore::probe`], which nobody owns.
 fn probe_session() -> Session {
     Session {

@@ -251,6 +251,14 @@ pub struct Analysis {
     pub usage: Usage,
 }
 
+impl Analysis {
+    /// What orders the states of one analysis: the time in milliseconds, and in the same one a state that has
+    /// ended comes after one that runs.
+    pub fn recency(&self) -> (i64, bool) {
+        (self.updated_at.timestamp_millis(), self.status != AnalysisStatus::Processing)
+    }
+}
+
 /// Where an analysis stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

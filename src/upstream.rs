@@ -181,6 +181,22 @@ pub(crate) fn delay_before_try(policy: &RetryPolicy, tried: u32, kind: UpstreamE
     }
 }
 
+/// A request over HTTP that did not come through, or an answer that broke off.
+pub(crate) fn transport(service: Service, operation: &'static str, error: reqwest::Error) -> UpstreamError {
+    let kind = match error.is_timeout() {
+        true => UpstreamErrorKind::Timeout,
+        false if error.is_builder() => UpstreamErrorKind::Rejected,
+        false => UpstreamErrorKind::Unavailable,
+    };
+    // The URL may be an operator's private gateway.
+    UpstreamError::new(service, operation, kind, chain(&error.without_url()))
+}
+
+/// A time in seconds, whole or not, as `Retry-After` gives it.
+pub(crate) fn seconds(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.trim().parse().ok()?).ok()
+}
+
 /// An error and its causes in one line.
 pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();

@@ -1,7 +1,7 @@
 //! How a write changes a record: the rules of the stores, for records that are held in memory.
 
 use super::SessionRecord;
-use crate::session::{Analysis, AnalysisStatus, Session, Turn};
+use crate::session::{Analysis, Session, Turn};
 use chrono::SubsecRound;
 
 impl SessionRecord {
@@ -14,10 +14,10 @@ impl SessionRecord {
 
     /// Appends a state of an analysis. The latest is kept, and within one millisecond one that has ended.
     pub(super) fn put_state(&mut self, state: &Analysis) {
-        let rank =
-            |it: &Analysis| (it.updated_at.timestamp_millis(), it.status != AnalysisStatus::Processing);
         match self.analyses.binary_search_by_key(&state.id, |it| it.id) {
-            Ok(place) if rank(&self.analyses[place]) < rank(state) => self.analyses[place] = state.clone(),
+            Ok(place) if self.analyses[place].recency() < state.recency() => {
+                self.analyses[place] = state.clone();
+            }
             Ok(_) => {}
             Err(place) => self.analyses.insert(place, state.clone()),
         }

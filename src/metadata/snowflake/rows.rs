@@ -25,7 +25,7 @@ impl KeptRecord {
     /// An analysis that runs, other than by the very state that is to be recorded.
     pub(super) fn running(&self, starting: &Analysis, stale_before: DateTime<Utc>) -> Option<&Analysis> {
         self.record.analyses.iter().find(|it| {
-            let is_the_same = it.id == starting.id && age(it) == age(starting);
+            let is_the_same = it.id == starting.id && it.recency() == starting.recency();
             it.status == AnalysisStatus::Processing
                 && stale_before.timestamp_millis() <= it.updated_at.timestamp_millis()
                 && !is_the_same
@@ -90,14 +90,9 @@ pub(super) fn word<T: Serialize>(value: &T) -> serde_json::Result<String> {
 fn add_started(analyses: &mut Vec<Analysis>, started: Analysis) {
     match analyses.iter_mut().find(|it| it.id == started.id) {
         None => analyses.push(started),
-        Some(known) if age(known) < age(&started) => *known = started,
+        Some(known) if known.recency() < started.recency() => *known = started,
         Some(_) => {}
     }
-}
-
-/// States are ordered by this: in the same millisecond one that has ended comes after one that runs.
-fn age(state: &Analysis) -> (i64, bool) {
-    (state.updated_at.timestamp_millis(), state.status != AnalysisStatus::Processing)
 }
 
 fn rows_of_kind<'a>(

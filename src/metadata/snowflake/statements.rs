@@ -6,12 +6,10 @@
 
 use super::rows::word;
 use super::sql_api::{Bind, Statement};
+use crate::metadata::page_end;
 use crate::session::{Analysis, Owner, Session, SessionId, Turn};
 use chrono::{DateTime, SubsecRound, Utc};
 use uuid::Uuid;
-
-/// Greater than the text of every id, so that a first page is read by the same statement as the next.
-const PAST_EVERY_ID: &str = "g";
 
 /// Decimals of a second that are kept.
 const MILLISECONDS: u16 = 3;
@@ -82,7 +80,7 @@ pub(super) fn select_anybodys_session(id: SessionId) -> Statement {
 
 /// The owner's newest sessions that are older than `before`.
 pub(super) fn select_page(owner: &Owner, before: Option<SessionId>, limit: u32) -> Statement {
-    let before = before.map_or_else(|| PAST_EVERY_ID.to_owned(), |id| id.to_string());
+    let before = page_end(before);
     Statement::new(select_records!("s.owner = ? AND s.session_id < ?"))
         .bind(owner.as_str())
         .bind(before)

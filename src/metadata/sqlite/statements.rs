@@ -5,14 +5,11 @@
 //! ids is bound as one JSON array.
 
 use super::columns::{Json, Millis, Word};
-use crate::metadata::SessionRecord;
+use crate::metadata::{SessionRecord, page_end};
 use crate::session::{Analysis, Frame, FrameNumber, Owner, Session, SessionId, Turn};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use std::collections::HashMap;
-
-/// Greater than the text of every id, so that a first page is read by the same statement as the next.
-const PAST_EVERY_ID: &str = "g";
 
 /// Writes a session and its frames, unless its id is taken or was deleted.
 pub(super) fn insert_session(db: &Connection, session: &Session) -> Result<()> {
@@ -157,7 +154,7 @@ pub(super) fn select_page(
     before: Option<SessionId>,
     limit: u32,
 ) -> Result<Vec<Session>> {
-    let before = before.map_or_else(|| PAST_EVERY_ID.to_owned(), |id| id.to_string());
+    let before = page_end(before);
     db.prepare_cached(
         "SELECT * FROM sessions WHERE owner = ?1 AND session_id < ?2
          ORDER BY session_id DESC LIMIT ?3",

@@ -1,6 +1,6 @@
 //! What a failure of the S3 client means to us.
 
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::time::Duration;
@@ -59,8 +59,7 @@ fn kind(response: &HttpResponse, code: Option<&str>) -> UpstreamErrorKind {
 }
 
 fn retry_after(response: &HttpResponse) -> Option<Duration> {
-    let seconds: f64 = response.headers().get("retry-after")?.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+    upstream::seconds(response.headers().get("retry-after")?)
 }
 
 fn in_words(response: &HttpResponse, code: Option<&str>) -> String {

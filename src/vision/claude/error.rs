@@ -1,6 +1,6 @@
 //! What a failure of the Messages API means to us.
 
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use chrono::{DateTime, Utc};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -32,13 +32,7 @@ struct ErrorCode {
 
 /// A request that did not come through, or an answer that broke off.
 pub(super) fn transport(operation: &'static str, error: reqwest::Error) -> UpstreamError {
-    let kind = match error.is_timeout() {
-        true => UpstreamErrorKind::Timeout,
-        false if error.is_builder() => UpstreamErrorKind::Rejected,
-        false => UpstreamErrorKind::Unavailable,
-    };
-    // The URL may be an operator's private gateway.
-    UpstreamError::new(Service::Model, operation, kind, crate::upstream::chain(&error.without_url()))
+    upstream::transport(Service::Model, operation, error)
 }
 
 /// A status that says no.

@@ -1,6 +1,6 @@
 //! What a failure of the SQL API means to us.
 
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use std::error::Error;
@@ -150,13 +150,7 @@ fn statement_kind(code: &str, sql_state: &str) -> UpstreamErrorKind {
 
 /// A request that did not come through, or an answer that broke off.
 pub(super) fn transport(operation: &'static str, error: reqwest::Error) -> UpstreamError {
-    let kind = match error.is_timeout() {
-        true => UpstreamErrorKind::Timeout,
-        false if error.is_builder() => UpstreamErrorKind::Rejected,
-        false => UpstreamErrorKind::Unavailable,
-    };
-    // The URL may be an operator's private gateway.
-    UpstreamError::new(Service::Records, operation, kind, crate::upstream::chain(&error.without_url()))
+    upstream::transport(Service::Records, operation, error)
 }
 
 /// An answer that we do not understand.

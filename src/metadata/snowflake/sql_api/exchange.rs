@@ -4,7 +4,7 @@ use super::answer::{self, Answer, Cells, Progress};
 use super::error::{refusal, transport};
 use super::{SqlApiLimits, SqlApiSettings};
 use crate::metadata::snowflake::key_pair::Authorizer;
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
 use chrono::Utc;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -170,6 +170,5 @@ impl Reply {
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+    upstream::seconds(headers.get(RETRY_AFTER)?.to_str().ok()?)
 }
