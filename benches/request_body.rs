@@ -20,7 +20,7 @@ use swimcoach::catalog::Catalog;
 use swimcoach::session::{FrameNumber, Stroke};
 use swimcoach::vision::claude::{ClaudeSettings, ClaudeVision};
 use swimcoach::vision::prompt::Prompt;
-use swimcoach::vision::{Look, LookFrame, VisionClient};
+use swimcoach::vision::{Asking, Look, LookFrame, VisionClient};
 
 const FRAME_BYTES: usize = 100_000;
 const ROUNDS: u32 = 40;
@@ -73,7 +73,7 @@ fn measure(way: &str, frames: u32) -> String {
     // One thread sends, so its CPU is that of the way; the sink has its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let round = || match way {
-        "ClaudeVision" => drop(runtime.block_on(vision.look(&look)).unwrap()),
+        "ClaudeVision" => drop(runtime.block_on(vision.look(&look, &Asking::default())).unwrap()),
         "serde_json::Value" => {
             let request =
                 http.post(settings.base_url.join("v1/messages").unwrap()).json(&value(&prompt, &look));

@@ -7,17 +7,27 @@
 //!   connection that asked for it.
 
 mod analysis;
+mod conversation;
+mod follow;
+mod spending;
 mod upload;
 
+pub use conversation::{Answered, FollowUp};
+pub use follow::{EventCursor, Follow};
+pub use spending::CallersMonth;
 pub use upload::{FrameEntry, Upload, UploadDetails, UploadError};
 
+use crate::analysis::MicroUsd;
 use crate::capture::UndecodableFrame;
 use crate::catalog::Catalog;
-use crate::config::{JobLimits, UploadLimits};
+use crate::config::{Limits, UploadLimits};
 use crate::jobs::Jobs;
+use crate::ledger::{BudgetScope, Budgets};
 use crate::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::metrics::AnalysisMetrics;
-use crate::session::{Analysis, AnalysisId, AnalysisStatus, Failure, Owner, Session, SessionId, Stroke};
+use crate::session::{
+    Analysis, AnalysisId, AnalysisOptions, AnalysisStatus, Failure, Owner, Session, SessionId, Stroke,
+};
 use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Estimate, VisionClient};
@@ -37,6 +47,7 @@ pub struct Coach {
     vision: Arc<dyn VisionClient>,
     catalog: Arc<Catalog>,
     uploads: UploadLimits,
+    budgets: Budgets,
     stale_after: Duration,
     jobs: Jobs,
     metrics: AnalysisMetrics,
@@ -53,9 +64,55 @@ pub enum CoachError {
     /// A session without frames cannot be analyzed.
     #[error("session {0} has no frames to look at; upload some first")]
     NoFrames(SessionId),
+    /// No analysis of the session was ever asked for.
+    #[error("no analysis of session {0} was asked for; ask for one first")]
+    NotAsked(SessionId),
+    /// The session has no result to talk about.
+    #[error("session {0} has no result yet to talk about; ask for an analysis and wait for its end")]
+    NotAnalyzed(SessionId),
+    /// No analysis of the session runs.
+    #[error("no analysis of session {0} is running, so there is nothing to cancel")]
+    NothingRuns(SessionId),
     /// All places for analyses are taken.
     #[error("too many analyses are waiting; try again in a minute")]
     Busy,
+    /// One caller has taken as many places as one caller may.
+    #[error(
+        "you have {max} analyses waiting, which is as many as one caller may have; try again when one has ended"
+    )]
+    CallerBusy {
+        /// How many one caller may have.
+        max: usize,
+    },
+    /// Another message of the conversation is being answered.
+    #[error("another message of this conversation is being answered; send this one when the answer is there")]
+    AnswerUnderWay,
+    /// The conversation is as long as one may be.
+    #[error(
+        "this conversation has {max} messages, which is as long as one may be; upload the frames again to start another"
+    )]
+    ConversationFull {
+        /// How many turns one may have.
+        max: usize,
+    },
+    /// The message was not answered, and nothing of it is stored.
+    #[error("{}", .0.detail)]
+    NotAnswered(Failure),
+    /// There is no room for it in a budget.
+    #[error(
+        "the {} budget of {budget} for this month has {taken} spent or held, and this may cost {needed}; try again next \
+         month, or ask the operator to raise it", match scope { BudgetScope::Caller => "caller's", BudgetScope::Service => "service's" }
+    )]
+    OverBudget {
+        /// Whose budget.
+        scope: BudgetScope,
+        /// The budget.
+        budget: MicroUsd,
+        /// What is spent or held of it.
+        taken: MicroUsd,
+        /// What this may cost.
+        needed: MicroUsd,
+    },
     /// An upload was refused.
     #[error(transparent)]
     Upload(#[from] UploadError),
@@ -74,6 +131,8 @@ pub struct AnalysisRequest {
     pub stroke_type: Option<Stroke>,
     /// Counts instead of the session's notes.
     pub user_notes: Option<String>,
+    /// What else is asked for.
+    pub options: AnalysisOptions,
 }
 
 /// What an analysis of a session takes at the most.
@@ -129,8 +188,7 @@ impl Coach {
         sessions: Arc<dyn SessionStore>,
         vision: Arc<dyn VisionClient>,
         catalog: Arc<Catalog>,
-        uploads: UploadLimits,
-        jobs: JobLimits,
+        limits: &Limits,
         metrics: AnalysisMetrics,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -139,9 +197,10 @@ impl Coach {
             sessions,
             vision,
             catalog,
-            uploads,
-            stale_after: jobs.stale_after,
-            jobs: Jobs::new(jobs.max_running, jobs.max_waiting),
+            uploads: limits.uploads,
+            budgets: limits.budgets,
+            stale_after: limits.jobs.stale_after,
+            jobs: Jobs::new(limits.jobs.max_running, limits.jobs.max_waiting),
             metrics,
             pixels: Arc::new(Semaphore::new(cores)),
         }
@@ -171,6 +230,7 @@ impl Coach {
         }
         let place = self.jobs.place().ok_or(CoachError::Busy)?;
         let now = now();
+        let request_options = request.options;
         let (stroke_type, user_notes) = request.over(&record.session);
         let analysis = Analysis {
             id: AnalysisId::new(),
@@ -183,6 +243,12 @@ impl Coach {
             failure: None,
             result: None,
             usage: crate::analysis::Usage::default(),
+            options: request_options,
+            attempt: 1,
+            events: Vec::new(),
+            looks: Vec::new(),
+            left_out: Vec::new(),
+            model: Some(self.vision.model().to_owned()),
         };
 
         // The record and the job must not be parted by a client that hangs up between them.
@@ -196,9 +262,17 @@ impl Coach {
         });
         match started.await?? {
             (StartedAnalysis::Started, analysis) => Ok(analysis),
-            (StartedAnalysis::AlreadyRunning(running), _) => Ok(*running),
+            (StartedAnalysis::AlreadyRunning(running) | StartedAnalysis::HasEnded(running), _) => {
+                Ok(*running)
+            }
             (StartedAnalysis::NoSession, _) => Err(CoachError::NoSuchSession(id)),
         }
+    }
+
+    /// Stops the analysis of a session that runs, and returns it as it ended.
+    pub async fn cancel(&self, owner: &Owner, id: SessionId) -> Result<Analysis, CoachError> {
+        let _record = self.session(owner, id).await?;
+        Err(CoachError::NothingRuns(id))
     }
 
     /// What [`Coach::analyze`] with the same request takes at the most. Nobody is asked, and nothing is paid.
@@ -212,9 +286,10 @@ impl Coach {
         if session.frames.is_empty() {
             return Err(CoachError::NoFrames(id));
         }
+        let samples = request.options.samples;
         let (stroke_type, notes) = request.over(&session);
         let look = analysis::look(&session, stroke_type, repeat(Bytes::new()));
-        let estimate = self.vision.estimate(&look, notes.as_deref());
+        let estimate = self.vision.estimate(&look, notes.as_deref(), samples);
         Ok(Estimated { frames: look.frames.len(), estimate })
     }
 

@@ -13,6 +13,7 @@ pub use self::origin::AllowedOrigin;
 pub use self::records::{JournalSettings, RecordSettings};
 
 use self::reader::{Reader, is_private};
+use crate::ledger::Budgets;
 use crate::pricing::PriceList;
 use crate::session::FrameNumber;
 use crate::storage::r2::{R2Limits, R2Settings};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub uploads: UploadLimits,
     /// How many analyses run and wait.
     pub jobs: JobLimits,
+    /// How much may be spent in a month.
+    pub budgets: Budgets,
     /// What is logged.
     pub log: LogSettings,
 }
@@ -102,6 +105,17 @@ pub struct UploadLimits {
     pub mock_storage_bytes: u64,
 }
 
+/// What bounds the work that is taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How much one upload, and all of them together, may bring.
+    pub uploads: UploadLimits,
+    /// How many analyses run and wait.
+    pub jobs: JobLimits,
+    /// How much may be spent in a month.
+    pub budgets: Budgets,
+}
+
 /// How many analyses run and wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobLimits {
@@ -109,6 +123,11 @@ pub struct JobLimits {
     pub max_running: usize,
     /// Analyses that wait for their turn.
     pub max_waiting: usize,
+    /// Analyses of one caller that run or wait.
+    pub max_of_caller: usize,
+    /// Whether records are asked in idle times too whether an analysis was left behind. It costs nothing where they
+    /// are on this machine, and keeps a warehouse awake where they are not.
+    pub scan_when_idle: bool,
     /// How long after its last sign of life an analysis counts as interrupted.
     pub stale_after: Duration,
 }
@@ -162,13 +181,19 @@ impl Settings {
         let model = reader.model();
         let uploads = reader.uploads();
         let jobs = reader.jobs();
+        let budgets = Budgets::default();
         let log = reader.log();
         match (storage, records, model) {
             (Some(storage), Some(records), Some(model)) if reader.problems.is_empty() => {
-                Ok(Self { server, storage, records, journal, model, uploads, jobs, log })
+                Ok(Self { server, storage, records, journal, model, uploads, jobs, budgets, log })
             }
             _ => Err(SettingsError { problems: reader.problems }),
         }
+    }
+
+    /// What bounds the work that is taken on.
+    pub fn limits(&self) -> Limits {
+        Limits { uploads: self.uploads, jobs: self.jobs, budgets: self.budgets }
     }
 
     /// The settings of `swimcoach demo`: everything in memory, no model, loopback only.
@@ -351,6 +376,8 @@ impl Reader<'_> {
         JobLimits {
             max_running: self.number("MAX_RUNNING_ANALYSES", 4, 1..=256),
             max_waiting: self.number("MAX_WAITING_ANALYSES", 32, 0..=10_000),
+            max_of_caller: 36,
+            scan_when_idle: true,
             stale_after: Duration::from_mins(self.number("STALE_JOB_THRESHOLD_MINUTES", 3, 1..=1440)),
         }
     }

@@ -2,11 +2,13 @@
 //! technique analysis whose every claim cites frames.
 //!
 //! The modules in reading order: nouns first, then what each dependency needs, then the story, then HTTP.
-//! Imports point from later lines to earlier ones and never back, but for the two lines of nouns, which know
+//! Imports point from later lines to earlier ones and never back, but for the first lines of nouns, which know
 //! each other.
 
 pub mod session;
 pub mod analysis;
+pub mod events;
+pub mod ledger;
 pub mod upstream;
 pub mod metrics;
 pub mod jpeg;

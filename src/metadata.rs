@@ -10,7 +10,8 @@ pub mod journal;
 pub mod polled;
 mod overlay;
 
-use crate::session::{Analysis, Owner, Session, SessionId, Stroke, Turn};
+use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
+use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Stroke, Turn};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -44,7 +45,8 @@ pub trait SessionStore: Debug + Send + Sync {
     /// Which of these sessions have a record, whoever owns them. For the sweep of orphaned frames.
     async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError>;
 
-    /// Records the first state of an analysis, unless one of the session is running.
+    /// Records the first state of an attempt at an analysis, unless one of the session is running or this one has
+    /// ended. A new analysis is started by its first attempt, and one whose process went away by its next.
     ///
     /// An analysis runs when its latest state is `Processing` and was recorded at or after `stale_before`.
     /// Of any number of calls at once, by any replica, at most one starts.
@@ -55,14 +57,57 @@ pub trait SessionStore: Debug + Send + Sync {
     ) -> Result<StartedAnalysis, UpstreamError>;
 
     /// Appends a later state of an analysis; states are ordered by `updated_at`.
-    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError>;
+    ///
+    /// Once an analysis has ended, nothing more is appended. Once a later attempt at it was started, nothing of an
+    /// earlier one is appended but an end. Where nothing is appended and the state is not there already, the
+    /// answer is `Superseded`. A store that cannot know yet, as a journal during an outage, answers `Kept`.
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError>;
+
+    /// The latest state of every analysis that has not ended and was last recorded at or after `since`, whoever owns
+    /// it, with its owner; at most a thousand, the ones that were recorded first. For taking up what a process left
+    /// behind that went away.
+    async fn unfinished_analyses(
+        &self,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Owner, Analysis)>, UpstreamError>;
 
     /// Appends turns to the conversation of a session, all or none. A turn whose number is taken is left
     /// as it is.
+    ///
+    /// Whoever holds the claim to answer appends under it, see [`claim_answer`](Self::claim_answer).
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError>;
 
-    /// Removes a session and everything known about it; returns the number of records removed, zero when
-    /// the owner has none of this id.
+    /// Takes the right to answer the next message of a session's conversation, or renews it where the same `id` holds
+    /// it. It is free when nobody took it, when it was given back, when the claim on it is for a place that is taken
+    /// by a turn, and when it was taken or renewed before `stale_before`.
+    ///
+    /// Of any number of calls at once, by any replica, at most one of different `id`s succeeds.
+    async fn claim_answer(
+        &self,
+        claim: &AnswerClaim,
+        stale_before: DateTime<Utc>,
+    ) -> Result<ClaimedAnswer, UpstreamError>;
+
+    /// Gives the right back that was taken with this `id`; nothing happens where somebody else holds it.
+    async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError>;
+
+    /// Holds the amount of a charge that is not settled, if it fits the budgets: what is spent and held in its month,
+    /// without an earlier charge of the same id, and this amount are together no more than each budget. What was
+    /// held for longer than a day without being settled is held no more.
+    ///
+    /// Of any number of calls at once, by any replica, no more are held than fit. Where nothing is held, what an
+    /// earlier charge of the same id says stays true.
+    async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError>;
+
+    /// Records what a charge came to, in the place of what was held for it. Of two settlements of one charge the
+    /// larger amount counts.
+    async fn settle(&self, charge: &Charge) -> Result<(), UpstreamError>;
+
+    /// What an owner used in a month, from charges and from the sessions that exist.
+    async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError>;
+
+    /// Removes a session and everything known about it but its charges; returns the number of records removed, zero
+    /// when the owner has none of this id.
     async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError>;
 
     /// How well records can be kept now, by one cheap statement.
@@ -117,8 +162,32 @@ pub struct SessionRecord {
 pub enum StartedAnalysis {
     /// It was recorded and is the caller's to run.
     Started,
-    /// Another one is running.
+    /// Another one is running, or an attempt at this one.
     AlreadyRunning(Box<Analysis>),
+    /// This one has ended already; its last state.
+    HasEnded(Box<Analysis>),
+    /// There is no such session any more.
+    NoSession,
+}
+
+/// What became of a later state of an analysis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is there.
+    Kept,
+    /// The analysis has ended, a later attempt was started, or the session is gone: whoever runs it must stop.
+    Superseded,
+}
+
+/// What became of a wish to answer a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimedAnswer {
+    /// It is the caller's to answer.
+    Claimed,
+    /// Another message is being answered, or the same one by another request.
+    Taken(AnswerClaim),
+    /// The conversation has gone on: there is a turn at this place already.
+    Answered,
     /// There is no such session any more.
     NoSession,
 }

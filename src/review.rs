@@ -21,7 +21,7 @@ mod warnings;
 pub use feedback::{Category, Feedback, feedback};
 pub use model::{
     Agreement, CycleEvent, EventSide, ModelAnalysis, ModelCapture, ModelElement, ModelEvent, ModelEvidence,
-    ModelFinding, ModelNotesAnswer, ModelRating, ModelStroke,
+    ModelFinding, ModelNotesAnswer, ModelRating, ModelReply, ModelStroke,
 };
 
 use crate::analysis::{

@@ -130,8 +130,7 @@ impl Parts {
             Arc::clone(&self.sessions),
             Arc::clone(&self.vision),
             Arc::clone(&self.catalog),
-            settings.uploads,
-            settings.jobs,
+            &settings.limits(),
             self.metrics.analyses(),
         )
     }

@@ -3,6 +3,7 @@
 //! Identifiers and numbers are types whose existence proves that they are well formed.
 
 use crate::analysis::{PublishedAnalysis, Usage, View};
+use crate::events::AnalysisEvent;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -51,6 +52,12 @@ impl SessionId {
     }
 }
 
+impl From<SessionId> for Uuid {
+    fn from(id: SessionId) -> Self {
+        id.0
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -80,6 +87,12 @@ impl AnalysisId {
     #[expect(clippy::new_without_default, reason = "two ids are never equal; a default would hide that")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+}
+
+impl From<AnalysisId> for Uuid {
+    fn from(id: AnalysisId) -> Self {
+        id.0
     }
 }
 
@@ -249,6 +262,49 @@ pub struct Analysis {
     pub result: Option<PublishedAnalysis>,
     /// What was asked of the model so far, failed attempts included.
     pub usage: Usage,
+    /// What was asked for beyond stroke and notes.
+    #[serde(default)]
+    pub options: AnalysisOptions,
+    /// How often a process began it: 1, and one more each time one took it up after another went away.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
+    /// What happened so far, in order.
+    #[serde(default)]
+    pub events: Vec<AnalysisEvent>,
+    /// Answers of the model that are paid for, as it gave them. Kept until the analysis ends, so that whoever takes
+    /// it up does not pay for them again.
+    #[serde(default)]
+    pub looks: Vec<serde_json::Value>,
+    /// Frames of the session that the model is not sent.
+    #[serde(default)]
+    pub left_out: Vec<FrameNumber>,
+    /// The model that is asked; absent in records that are older than this field.
+    #[serde(default)]
+    pub model: Option<String>,
+}
+
+/// What may be asked of an analysis beyond stroke and notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnalysisOptions {
+    /// Independent looks at the same frames, from 1 to 5.
+    pub samples: u8,
+    /// Whether frames that hardly differ from one before them are not sent.
+    pub leave_out_near_duplicates: bool,
+}
+
+impl AnalysisOptions {
+    /// The most looks that can be asked for.
+    pub const MAX_SAMPLES: u8 = 5;
+}
+
+impl Default for AnalysisOptions {
+    fn default() -> Self {
+        Self { samples: 1, leave_out_near_duplicates: false }
+    }
+}
+
+fn first_attempt() -> u32 {
+    1
 }
 
 impl Analysis {
@@ -256,6 +312,14 @@ impl Analysis {
     /// ended comes after one that runs.
     pub fn recency(&self) -> (i64, bool) {
         (self.updated_at.timestamp_millis(), self.status != AnalysisStatus::Processing)
+    }
+
+    /// Whether nothing happens to it any more.
+    pub fn has_ended(&self) -> bool {
+        match self.status {
+            AnalysisStatus::Processing | AnalysisStatus::Queued => false,
+            AnalysisStatus::Complete | AnalysisStatus::Failed => true,
+        }
     }
 }
 
@@ -265,6 +329,8 @@ impl Analysis {
 pub enum AnalysisStatus {
     /// Recorded, and running or about to.
     Processing,
+    /// Recorded, and given back by the process that had it, so that any may take it up.
+    Queued,
     /// Done, with nothing missing.
     Complete,
     /// Ended without a whole result.
@@ -303,6 +369,27 @@ pub struct Turn {
     pub content: String,
     /// When it was recorded.
     pub created_at: DateTime<Utc>,
+    /// The frames that it speaks of; empty in what the swimmer says.
+    #[serde(default)]
+    pub frames: Vec<FrameNumber>,
+    /// What was asked of the model for it; absent in what the swimmer says.
+    #[serde(default)]
+    pub usage: Option<Usage>,
+}
+
+/// The right to answer the next message of a conversation, held by one process at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerClaim {
+    /// The session whose conversation it is.
+    pub session: SessionId,
+    /// Who holds it, by a UUID made for this one message.
+    pub id: Uuid,
+    /// The place that the message will have in the conversation.
+    pub number: u32,
+    /// SHA-256 of the message in hex, so that the same one sent twice is told from another.
+    pub message_sha256: String,
+    /// When it was taken or last renewed, in milliseconds.
+    pub renewed_at: DateTime<Utc>,
 }
 
 /// Reads a UUID in exactly one spelling, so that an object key has exactly one too.

@@ -7,14 +7,16 @@ pub mod claude;
 pub mod mock;
 
 use crate::analysis::{MicroUsd, PublishedAnalysis, Usage, View};
-use crate::review::{ModelAnalysis, ModelNotesAnswer};
-use crate::session::{FrameNumber, Stroke};
+use crate::events::Stage;
+use crate::review::{ModelAnalysis, ModelNotesAnswer, ModelReply};
+use crate::session::{FrameNumber, Stroke, Turn};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::NaiveDate;
 use std::fmt::Debug;
 use thiserror::Error;
+use tokio::sync::watch;
 
 /// Looks at the frames of a session.
 ///
@@ -23,22 +25,34 @@ use thiserror::Error;
 /// - An answer is whole: a refusal, a cut-off or an answer that does not have the shape is an error.
 /// - The first look never sees the swimmer's notes.
 /// - A call ends when the other side is silent for too long, not when it takes long.
-/// - Dropping the future stops the work and the spending.
+/// - Dropping the future stops the work and the spending. What was spent until then is in `asking.progress`.
+/// - No request begins that could make the call cost more than `asking.allowance`.
 #[async_trait]
 pub trait VisionClient: Debug + Send + Sync {
     /// Judges the frames.
-    async fn look(&self, look: &Look) -> Result<Answer<ModelAnalysis>, VisionError>;
+    async fn look(&self, look: &Look, asking: &Asking) -> Result<Answer<ModelAnalysis>, VisionError>;
 
     /// Answers the swimmer's notes from what was published, after the frames were judged without them.
     async fn answer_notes(
         &self,
         notes: &str,
         analysis: &PublishedAnalysis,
+        asking: &Asking,
     ) -> Result<Answer<ModelNotesAnswer>, VisionError>;
 
-    /// What a look, and an answer to notes where there are some, takes at the most. Nobody is asked, and of the
-    /// frames only numbers, times and sizes are used. Tries that break off come on top.
-    fn estimate(&self, look: &Look, notes: Option<&str>) -> Estimate;
+    /// Answers a message about the frames of an analysis, which are shown again.
+    async fn follow_up(&self, talk: &Talk, asking: &Asking) -> Result<Answer<ModelReply>, VisionError>;
+
+    /// What `samples` looks, and an answer to notes where there are some, take at the most. Nobody is asked, and of
+    /// the frames only numbers, times and sizes are used. Tries that break off come on top.
+    fn estimate(&self, look: &Look, notes: Option<&str>, samples: u8) -> Estimate;
+
+    /// What an answer takes at the most, in the same way.
+    fn estimate_follow_up(&self, talk: &Talk) -> Estimate;
+
+    /// The size in pixels at which a picture of this size is best sent, among `n_frames`: the size itself, or a
+    /// smaller one of the same shape where the model sees no more or takes no more.
+    fn sent_size(&self, width: u32, height: u32, n_frames: usize) -> (u32, u32);
 
     /// The model's id as results name it; `mock` when no model looks.
     fn model(&self) -> &str;
@@ -68,6 +82,55 @@ impl Debug for Look {
             .field("frames", &self.frames.len())
             .finish_non_exhaustive()
     }
+}
+
+/// One asking of the model: what it may cost, and how it goes along.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// The most that it may cost in all.
+    pub allowance: MicroUsd,
+    /// What is known so far; the latest counts. Whoever asked reads it.
+    pub progress: watch::Sender<Progress>,
+}
+
+impl Asking {
+    /// An asking that may cost so much.
+    pub fn within(allowance: MicroUsd) -> Self {
+        Self { allowance, progress: watch::Sender::default() }
+    }
+}
+
+impl Default for Asking {
+    /// An asking that may cost anything.
+    fn default() -> Self {
+        Self::within(MicroUsd(u64::MAX))
+    }
+}
+
+/// How far an asking is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// `Sent`, `Thinking` or `Writing`; absent until the request is taken. Begins anew with every try.
+    pub stage: Option<Stage>,
+    /// What was spent, this try and those before it.
+    pub usage: Usage,
+    /// Of a look: the answer up to its last whole finding, once there is one.
+    pub analysis: Option<ModelAnalysis>,
+    /// Of a follow-up: the answer's text so far.
+    pub text: String,
+}
+
+/// A conversation about an analysis, and the message to be answered.
+#[derive(Debug, Clone)]
+pub struct Talk {
+    /// Exactly what the analysis was shown.
+    pub look: Look,
+    /// What was published of it.
+    pub analysis: PublishedAnalysis,
+    /// The conversation so far.
+    pub turns: Vec<Turn>,
+    /// What is asked now; data, never instructions.
+    pub message: String,
 }
 
 /// One frame of a look.
@@ -147,6 +210,9 @@ pub enum VisionErrorKind {
     /// The answer was empty or did not have the shape that was asked for.
     #[error("the answer does not have the shape that was asked for: {0}")]
     Malformed(String),
+    /// Another request could cost more than is allowed. Nothing is wrong with the frames.
+    #[error("another request could cost more than is allowed")]
+    OverAllowance,
     /// The frames are more than the model accepts in one request.
     #[error("the frames do not fit into one request: {0}")]
     TooLarge(String),

@@ -8,7 +8,7 @@ use crate::review::{self, ReviewContext, SentFrame};
 use crate::session::{Analysis, AnalysisStatus, Failure, Frame, FrameNumber, Session, Stroke};
 use crate::storage::{Download, FramePath, StoredFrame};
 use crate::upstream::{self, RetryPolicy, UpstreamError, UpstreamErrorKind};
-use crate::vision::{Look, LookFrame, VisionError, VisionErrorKind};
+use crate::vision::{Asking, Look, LookFrame, VisionError, VisionErrorKind};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
@@ -88,7 +88,7 @@ impl Coach {
         let look = look(session, analysis.stroke_type, frames);
 
         // The first look is blind: it never sees the notes.
-        let answer = self.vision.look(&look).await.map_err(|it| spent(it, progress))?;
+        let answer = self.vision.look(&look, &Asking::default()).await.map_err(|it| spent(it, progress))?;
         progress.usage += answer.usage;
         let sent: Vec<SentFrame> = session.frames.iter().map(sent_frame).collect();
         let context = ReviewContext {
@@ -109,8 +109,11 @@ impl Coach {
             }
             Some(notes) => {
                 progress.result = Some(result.clone());
-                let answer =
-                    self.vision.answer_notes(notes, &result).await.map_err(|it| spent(it, progress))?;
+                let answer = self
+                    .vision
+                    .answer_notes(notes, &result, &Asking::default())
+                    .await
+                    .map_err(|it| spent(it, progress))?;
                 progress.usage += answer.usage;
                 result.notes_answer = Some(review::review_notes(&answer.value, &result));
             }
@@ -332,6 +335,11 @@ fn model_words(kind: &VisionErrorKind) -> (&'static str, String, bool) {
         VisionErrorKind::Malformed(_) => (
             "model_invalid_output",
             "The model's answer could not be read, so nothing of it is shown. Start the analysis again.",
+            true,
+        ),
+        VisionErrorKind::OverAllowance => (
+            "budget_spent",
+            "The model broke off, and the budget of this month has no room to ask it again.",
             true,
         ),
         VisionErrorKind::TooLarge(why) => {

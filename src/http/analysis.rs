@@ -7,7 +7,7 @@ use super::extract::{self, ApiPath, OptionalJson};
 use super::upload::{self, MAX_NOTES};
 use crate::analysis::Warning;
 use crate::coach::{AnalysisRequest, Estimated};
-use crate::session::{AnalysisId, Frame, FrameNumber, Session, SessionId, Stroke};
+use crate::session::{AnalysisId, AnalysisOptions, Frame, FrameNumber, Session, SessionId, Stroke};
 use crate::storage::FramePath;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -107,7 +107,7 @@ impl AnalyzeBody {
             Some(notes) => upload::bounded(&notes, MAX_NOTES, "/user_notes")?,
             None => None,
         };
-        Ok(AnalysisRequest { stroke_type: self.stroke_type, user_notes })
+        Ok(AnalysisRequest { stroke_type: self.stroke_type, user_notes, options: AnalysisOptions::default() })
     }
 }
 

@@ -161,6 +161,20 @@ impl From<&CoachError> for Problem {
         match error {
             CoachError::NoSuchSession(_) => Self::new(S::NOT_FOUND, "session_not_found", error),
             CoachError::NoFrames(_) => Self::new(S::CONFLICT, "no_frames", error),
+            CoachError::NotAsked(_) | CoachError::NotAnalyzed(_) => {
+                Self::new(S::CONFLICT, "not_analyzed", error)
+            }
+            CoachError::NothingRuns(_) => Self::new(S::CONFLICT, "nothing_runs", error),
+            CoachError::AnswerUnderWay => {
+                Self::new(S::CONFLICT, "answer_under_way", error).come_back(COME_BACK)
+            }
+            CoachError::ConversationFull { .. } => Self::new(S::CONFLICT, "conversation_full", error),
+            CoachError::NotAnswered(_) => Self::new(S::BAD_GATEWAY, "not_answered", error),
+            CoachError::OverBudget { .. } => Self::new(S::PAYMENT_REQUIRED, "budget_spent", error),
+            CoachError::CallerBusy { .. } => {
+                Self::new(S::TOO_MANY_REQUESTS, "too_many_analyses_of_caller", error)
+                    .come_back(Duration::from_mins(1))
+            }
             CoachError::Busy => Self::new(S::SERVICE_UNAVAILABLE, "too_many_analyses", error)
                 .come_back(Duration::from_mins(1)),
             CoachError::Upload(error) => Self::from(error),

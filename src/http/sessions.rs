@@ -317,7 +317,7 @@ impl From<Turn> for Message {
 fn status(latest: Option<&Analysis>) -> SessionStatus {
     match latest.map(|it| it.status) {
         None => SessionStatus::Pending,
-        Some(AnalysisStatus::Processing) => SessionStatus::Processing,
+        Some(AnalysisStatus::Processing | AnalysisStatus::Queued) => SessionStatus::Processing,
         Some(AnalysisStatus::Complete) => SessionStatus::Complete,
         Some(AnalysisStatus::Failed) => SessionStatus::Failed,
     }

@@ -34,8 +34,9 @@ pub use drain::Drained;
 pub use file::{Journal, SessionBacklog};
 pub use write::WriteKind;
 
-use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
-use crate::session::{Analysis, Owner, Session, SessionId, Turn};
+use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
+use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -234,8 +235,9 @@ impl SessionStore for JournaledSessionStore {
         store.start_analysis(analysis, stale_before).await
     }
 
-    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
-        self.write(Write::RecordAnalysis(Box::new(analysis.clone()))).await
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
+        self.write(Write::RecordAnalysis(Box::new(analysis.clone()))).await?;
+        Ok(Recorded::Kept)
     }
 
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
@@ -257,6 +259,37 @@ impl SessionStore for JournaledSessionStore {
                 self.append_deletion(owner, id).await
             }
         }
+    }
+
+    async fn unfinished_analyses(
+        &self,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
+        self.store()?.unfinished_analyses(since).await
+    }
+
+    async fn claim_answer(
+        &self,
+        claim: &AnswerClaim,
+        stale_before: DateTime<Utc>,
+    ) -> Result<ClaimedAnswer, UpstreamError> {
+        self.store()?.claim_answer(claim, stale_before).await
+    }
+
+    async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        self.store()?.release_answer(claim).await
+    }
+
+    async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError> {
+        self.store()?.reserve(charge, budgets).await
+    }
+
+    async fn settle(&self, charge: &Charge) -> Result<(), UpstreamError> {
+        self.store()?.settle(charge).await
+    }
+
+    async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError> {
+        self.store()?.month_usage(owner, month).await
     }
 
     /// Fails when a write would: the store is down and the journal takes no more. Fails as well where a setting

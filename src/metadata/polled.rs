@@ -3,8 +3,9 @@
 //! A warehouse that is asked every other second never goes to sleep. Only the process that runs an analysis
 //! changes its record while it runs, so that it can answer for it from memory.
 
-use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
-use crate::session::{Analysis, AnalysisId, AnalysisStatus, Owner, Session, SessionId, Turn};
+use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
+use crate::session::{Analysis, AnalysisId, AnalysisStatus, AnswerClaim, Owner, Session, SessionId, Turn};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -189,8 +190,8 @@ impl SessionStore for PolledSessionStore {
         Ok(started)
     }
 
-    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
-        self.store.record_analysis(analysis).await?;
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
+        let recorded = self.store.record_analysis(analysis).await?;
         self.running().change(analysis.session_id, |watched| {
             let ends = analysis.id == watched.analysis && analysis.status != AnalysisStatus::Processing;
             watched.has_ended |= ends;
@@ -199,7 +200,7 @@ impl SessionStore for PolledSessionStore {
                 copy.put_state(analysis);
             }
         });
-        Ok(())
+        Ok(recorded)
     }
 
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
@@ -217,6 +218,37 @@ impl SessionStore for PolledSessionStore {
         // Also where another's was meant: that costs a read.
         self.running().by_session.remove(&id);
         Ok(removed)
+    }
+
+    async fn unfinished_analyses(
+        &self,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
+        self.store.unfinished_analyses(since).await
+    }
+
+    async fn claim_answer(
+        &self,
+        claim: &AnswerClaim,
+        stale_before: DateTime<Utc>,
+    ) -> Result<ClaimedAnswer, UpstreamError> {
+        self.store.claim_answer(claim, stale_before).await
+    }
+
+    async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        self.store.release_answer(claim).await
+    }
+
+    async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError> {
+        self.store.reserve(charge, budgets).await
+    }
+
+    async fn settle(&self, charge: &Charge) -> Result<(), UpstreamError> {
+        self.store.settle(charge).await
+    }
+
+    async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError> {
+        self.store.month_usage(owner, month).await
     }
 
     async fn check(&self) -> Result<StoreHealth, UpstreamError> {

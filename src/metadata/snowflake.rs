@@ -42,8 +42,9 @@ pub use self::migrations::Migration;
 
 use self::rows::KeptRecord;
 use self::sql_api::{ResultSet, SqlApi, SqlApiSettings, Statement};
-use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
-use crate::session::{Analysis, Owner, Session, SessionId, Turn};
+use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
+use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -167,10 +168,11 @@ impl SessionStore for SnowflakeSessionStore {
         Err(wrong(UpstreamErrorKind::Unavailable, why))
     }
 
-    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
         let statement =
             serde_json::to_string(analysis).and_then(|state| statements::insert_state(analysis, &state));
-        self.run("record_analysis", statement).await.map(drop)
+        self.run("record_analysis", statement).await?;
+        Ok(Recorded::Kept)
     }
 
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
@@ -200,6 +202,37 @@ impl SessionStore for SnowflakeSessionStore {
         )?;
         self.run(OPERATION, Ok(statements::forget_deletions(now - DELETION_MEMORY))).await?;
         Ok(removed)
+    }
+
+    async fn unfinished_analyses(
+        &self,
+        _since: DateTime<Utc>,
+    ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
+        Ok(Vec::new())
+    }
+
+    async fn claim_answer(
+        &self,
+        _claim: &AnswerClaim,
+        _stale_before: DateTime<Utc>,
+    ) -> Result<ClaimedAnswer, UpstreamError> {
+        Ok(ClaimedAnswer::Claimed)
+    }
+
+    async fn release_answer(&self, _claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        Ok(())
+    }
+
+    async fn reserve(&self, _charge: &Charge, _budgets: &Budgets) -> Result<Reservation, UpstreamError> {
+        Ok(Reservation::Held)
+    }
+
+    async fn settle(&self, _charge: &Charge) -> Result<(), UpstreamError> {
+        Ok(())
+    }
+
+    async fn month_usage(&self, _owner: &Owner, _month: Month) -> Result<MonthUsage, UpstreamError> {
+        Ok(MonthUsage::default())
     }
 
     async fn check(&self) -> Result<StoreHealth, UpstreamError> {

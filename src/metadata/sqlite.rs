@@ -7,8 +7,9 @@ pub(super) mod columns;
 pub(super) mod connection;
 mod statements;
 
-use super::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
-use crate::session::{Analysis, Owner, Session, SessionId, Turn};
+use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
+use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -168,9 +169,10 @@ impl SessionStore for SqliteSessionStore {
         .await
     }
 
-    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
         let analysis = analysis.clone();
-        self.write("record_analysis", move |db| statements::insert_state(db, &analysis)).await
+        self.write("record_analysis", move |db| statements::insert_state(db, &analysis)).await?;
+        Ok(Recorded::Kept)
     }
 
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
@@ -186,6 +188,37 @@ impl SessionStore for SqliteSessionStore {
             Ok(removed)
         })
         .await
+    }
+
+    async fn unfinished_analyses(
+        &self,
+        _since: DateTime<Utc>,
+    ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
+        Ok(Vec::new())
+    }
+
+    async fn claim_answer(
+        &self,
+        _claim: &AnswerClaim,
+        _stale_before: DateTime<Utc>,
+    ) -> Result<ClaimedAnswer, UpstreamError> {
+        Ok(ClaimedAnswer::Claimed)
+    }
+
+    async fn release_answer(&self, _claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        Ok(())
+    }
+
+    async fn reserve(&self, _charge: &Charge, _budgets: &Budgets) -> Result<Reservation, UpstreamError> {
+        Ok(Reservation::Held)
+    }
+
+    async fn settle(&self, _charge: &Charge) -> Result<(), UpstreamError> {
+        Ok(())
+    }
+
+    async fn month_usage(&self, _owner: &Owner, _month: Month) -> Result<MonthUsage, UpstreamError> {
+        Ok(MonthUsage::default())
     }
 
     async fn check(&self) -> Result<StoreHealth, UpstreamError> {

@@ -53,6 +53,16 @@ impl ModelAnalysis {
     }
 }
 
+/// The model's reply to a message of the conversation, as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelReply {
+    /// The reply.
+    pub text: String,
+    /// The frames that it speaks of.
+    pub frames: Vec<i64>,
+}
+
 /// The model's answer to the swimmer's notes, as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

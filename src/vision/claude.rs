@@ -15,11 +15,11 @@ use self::estimate::Tokens;
 use self::model::Model;
 use self::stream::Message;
 use super::prompt::Prompt;
-use super::{Answer, Estimate, Look, VisionClient, VisionError, VisionErrorKind};
+use super::{Answer, Asking, Estimate, Look, Talk, VisionClient, VisionError, VisionErrorKind};
 use crate::analysis::{MicroUsd, PublishedAnalysis, Usage};
 use crate::catalog::Catalog;
 use crate::pricing::{ModelPrices, PriceList};
-use crate::review::{ModelAnalysis, ModelNotesAnswer};
+use crate::review::{ModelAnalysis, ModelNotesAnswer, ModelReply};
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
 use async_trait::async_trait;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -273,7 +273,7 @@ impl Debug for ClaudeVision {
 
 #[async_trait]
 impl VisionClient for ClaudeVision {
-    async fn look(&self, look: &Look) -> Result<Answer<ModelAnalysis>, VisionError> {
+    async fn look(&self, look: &Look, _asking: &Asking) -> Result<Answer<ModelAnalysis>, VisionError> {
         let too_large = |why| VisionError { kind: VisionErrorKind::TooLarge(why), usage: Usage::default() };
         check_frames(look, Model::by_id(&self.model)).map_err(too_large)?;
         let body = self.request(
@@ -299,6 +299,7 @@ impl VisionClient for ClaudeVision {
         &self,
         notes: &str,
         analysis: &PublishedAnalysis,
+        _asking: &Asking,
     ) -> Result<Answer<ModelNotesAnswer>, VisionError> {
         let question = json!({"type": "text", "text": self.prompt.notes_question(notes, analysis)});
         let blocks = vec![Segment::json(question.to_string())];
@@ -310,7 +311,19 @@ impl VisionClient for ClaudeVision {
         }
     }
 
-    fn estimate(&self, look: &Look, notes: Option<&str>) -> Estimate {
+    async fn follow_up(&self, _talk: &Talk, _asking: &Asking) -> Result<Answer<ModelReply>, VisionError> {
+        Err(VisionError { kind: VisionErrorKind::CutOff, usage: Usage::default() })
+    }
+
+    fn estimate_follow_up(&self, talk: &Talk) -> Estimate {
+        self.estimate(&talk.look, None, 1)
+    }
+
+    fn sent_size(&self, width: u32, height: u32, _n_frames: usize) -> (u32, u32) {
+        (width, height)
+    }
+
+    fn estimate(&self, look: &Look, notes: Option<&str>, _samples: u8) -> Estimate {
         let passes = [Some(self.look_tokens(look)), notes.map(|it| self.notes_tokens(it))];
         let none = Estimate {
             requests: 0,

@@ -2,12 +2,12 @@
 //!
 //! The capture check runs for every model, so what the camera got wrong is told here too.
 
-use super::{Answer, Estimate, Look, VisionClient, VisionError};
+use super::{Answer, Asking, Estimate, Look, Talk, VisionClient, VisionError};
 use crate::analysis::{
     Certainty, ContentFlag, Medium, MicroUsd, ObservedStroke, PublishedAnalysis, Quality, Segment,
     SwimmerCount, Usage, View, Visible,
 };
-use crate::review::{Agreement, ModelAnalysis, ModelCapture, ModelNotesAnswer, ModelStroke};
+use crate::review::{Agreement, ModelAnalysis, ModelCapture, ModelNotesAnswer, ModelReply, ModelStroke};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 
@@ -28,7 +28,7 @@ impl MockVision {
 
 #[async_trait]
 impl VisionClient for MockVision {
-    async fn look(&self, look: &Look) -> Result<Answer<ModelAnalysis>, VisionError> {
+    async fn look(&self, look: &Look, _asking: &Asking) -> Result<Answer<ModelAnalysis>, VisionError> {
         let value = ModelAnalysis {
             capture: ModelCapture {
                 view: look.view.unwrap_or(View::Unknown),
@@ -59,13 +59,28 @@ impl VisionClient for MockVision {
         &self,
         _notes: &str,
         _analysis: &PublishedAnalysis,
+        _asking: &Asking,
     ) -> Result<Answer<ModelNotesAnswer>, VisionError> {
         let text =
             "Your notes were kept, but this service runs without a model, so nobody answers them.".to_owned();
         Ok(Answer { value: ModelNotesAnswer { text, frames: Vec::new() }, usage: Usage::default() })
     }
 
-    fn estimate(&self, _look: &Look, _notes: Option<&str>) -> Estimate {
+    async fn follow_up(&self, _talk: &Talk, _asking: &Asking) -> Result<Answer<ModelReply>, VisionError> {
+        let text =
+            "Your message was kept, but this service runs without a model, so nobody answers it.".to_owned();
+        Ok(Answer { value: ModelReply { text, frames: Vec::new() }, usage: Usage::default() })
+    }
+
+    fn estimate_follow_up(&self, talk: &Talk) -> Estimate {
+        self.estimate(&talk.look, None, 1)
+    }
+
+    fn sent_size(&self, width: u32, height: u32, _n_frames: usize) -> (u32, u32) {
+        (width, height)
+    }
+
+    fn estimate(&self, _look: &Look, _notes: Option<&str>, _samples: u8) -> Estimate {
         Estimate { requests: 0, input_tokens: 0, output_tokens: 0, cost: MicroUsd(0), prices_as_of: None }
     }
 

@@ -82,7 +82,7 @@ impl Write {
     pub(super) async fn send(&self, store: &dyn SessionStore) -> Result<(), UpstreamError> {
         match self {
             Self::CreateSession(session) => store.create_session(session).await,
-            Self::RecordAnalysis(analysis) => store.record_analysis(analysis).await,
+            Self::RecordAnalysis(analysis) => store.record_analysis(analysis).await.map(drop),
             Self::AppendTurns { session, turns } => store.append_turns(*session, turns).await,
             Self::DeleteSession { owner, session } => {
                 store.delete_session(owner, *session).await.map(|_removed| ())

@@ -124,6 +124,8 @@ fn read_turn(operation: &'static str, row: &Row<'_>) -> Result<Turn, UpstreamErr
         role: read_word(operation, row, "role")?,
         content: row.text("content")?.to_owned(),
         created_at: row.timestamp("created_at")?,
+        frames: Vec::new(),
+        usage: None,
     })
 }
 

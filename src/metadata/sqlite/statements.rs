@@ -270,7 +270,14 @@ fn select_turns(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId,
     select_by_session(db, statement, ids, |row| {
         let Word(role) = row.get("role")?;
         let Millis(created_at) = row.get("created_at")?;
-        Ok(Turn { number: row.get("number")?, role, content: row.get("content")?, created_at })
+        Ok(Turn {
+            number: row.get("number")?,
+            role,
+            content: row.get("content")?,
+            created_at,
+            frames: Vec::new(),
+            usage: None,
+        })
     })
 }
 

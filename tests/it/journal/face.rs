@@ -31,8 +31,7 @@ async fn readiness(store: &Arc<JournaledSessionStore>) -> (StatusCode, Value, Va
         Arc::<JournaledSessionStore>::clone(store),
         Arc::new(MockVision::new()),
         Arc::new(Catalog::embedded().unwrap()),
-        settings.uploads,
-        settings.jobs,
+        &settings.limits(),
         Metrics::default().analyses(),
     );
     let state = AppState {

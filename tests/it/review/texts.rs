@@ -3,7 +3,7 @@
 use super::*;
 use swimcoach::analysis::{Dropped, MicroUsd, Usage};
 use swimcoach::vision::mock::MockVision;
-use swimcoach::vision::{Look, VisionClient};
+use swimcoach::vision::{Asking, Look, VisionClient};
 
 #[test]
 fn the_summary_of_the_model_stands_where_all_its_claims_do() {
@@ -133,8 +133,8 @@ fn words_that_look_like_orders_stay_words() {
 #[tokio::test]
 async fn without_a_model_the_summary_says_so_and_nothing_is_claimed() {
     let look = Look { stroke: Stroke::Freestyle, view: None, frames: Vec::new() };
-    let answer = MockVision::new().look(&look).await.unwrap();
-    let estimate = MockVision::new().estimate(&look, Some("Why?"));
+    let answer = MockVision::new().look(&look, &Asking::default()).await.unwrap();
+    let estimate = MockVision::new().estimate(&look, Some("Why?"), 1);
 
     let published = published(&answer.value);
 

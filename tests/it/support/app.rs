@@ -75,8 +75,7 @@ impl TestApp {
             Arc::<FaultyRecords>::clone(&records),
             Arc::<ScriptedVision>::clone(&vision),
             Arc::new(Catalog::embedded().unwrap()),
-            settings.uploads,
-            settings.jobs,
+            &settings.limits(),
             metrics.analyses(),
         );
         let readiness = Arc::new(Readiness::default());

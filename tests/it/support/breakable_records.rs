@@ -6,9 +6,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use swimcoach::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
-use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
-use swimcoach::session::{Analysis, Owner, Session, SessionId, Turn};
+use swimcoach::metadata::{
+    ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth,
+};
+use swimcoach::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
 use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind};
 
 /// A call that arrived: its name in the trait, and the session that it is about, where it is about one.
@@ -160,7 +163,7 @@ impl SessionStore for BreakableRecords {
         self.call(("start_analysis", Some(analysis.session_id)), effect).await
     }
 
-    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
         let effect = self.store.record_analysis(analysis);
         self.call(("record_analysis", Some(analysis.session_id)), effect).await
     }
@@ -171,6 +174,37 @@ impl SessionStore for BreakableRecords {
 
     async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
         self.call(("delete_session", Some(id)), self.store.delete_session(owner, id)).await
+    }
+
+    async fn unfinished_analyses(
+        &self,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
+        self.call(("unfinished_analyses", None), self.store.unfinished_analyses(since)).await
+    }
+
+    async fn claim_answer(
+        &self,
+        claim: &AnswerClaim,
+        stale_before: DateTime<Utc>,
+    ) -> Result<ClaimedAnswer, UpstreamError> {
+        self.call(("claim_answer", Some(claim.session)), self.store.claim_answer(claim, stale_before)).await
+    }
+
+    async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        self.call(("release_answer", Some(claim.session)), self.store.release_answer(claim)).await
+    }
+
+    async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError> {
+        self.call(("reserve", None), self.store.reserve(charge, budgets)).await
+    }
+
+    async fn settle(&self, charge: &Charge) -> Result<(), UpstreamError> {
+        self.call(("settle", None), self.store.settle(charge)).await
+    }
+
+    async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError> {
+        self.call(("month_usage", None), self.store.month_usage(owner, month)).await
     }
 
     async fn check(&self) -> Result<StoreHealth, UpstreamError> {

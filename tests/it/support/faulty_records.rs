@@ -3,9 +3,12 @@
 use super::faults::Faults;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use swimcoach::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
-use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
-use swimcoach::session::{Analysis, Owner, Session, SessionId, Turn};
+use swimcoach::metadata::{
+    ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth,
+};
+use swimcoach::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
 use swimcoach::upstream::{Service, UpstreamError};
 
 /// Keeps records in memory and breaks when told to.
@@ -52,7 +55,7 @@ impl SessionStore for FaultyRecords {
         self.faults.call("start_analysis", self.inner.start_analysis(analysis, stale_before)).await
     }
 
-    async fn record_analysis(&self, analysis: &Analysis) -> Result<(), UpstreamError> {
+    async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
         self.faults.call("record_analysis", self.inner.record_analysis(analysis)).await
     }
 
@@ -62,6 +65,37 @@ impl SessionStore for FaultyRecords {
 
     async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
         self.faults.call("delete_session", self.inner.delete_session(owner, id)).await
+    }
+
+    async fn unfinished_analyses(
+        &self,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
+        self.faults.call("unfinished_analyses", self.inner.unfinished_analyses(since)).await
+    }
+
+    async fn claim_answer(
+        &self,
+        claim: &AnswerClaim,
+        stale_before: DateTime<Utc>,
+    ) -> Result<ClaimedAnswer, UpstreamError> {
+        self.faults.call("claim_answer", self.inner.claim_answer(claim, stale_before)).await
+    }
+
+    async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        self.faults.call("release_answer", self.inner.release_answer(claim)).await
+    }
+
+    async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError> {
+        self.faults.call("reserve", self.inner.reserve(charge, budgets)).await
+    }
+
+    async fn settle(&self, charge: &Charge) -> Result<(), UpstreamError> {
+        self.faults.call("settle", self.inner.settle(charge)).await
+    }
+
+    async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError> {
+        self.faults.call("month_usage", self.inner.month_usage(owner, month)).await
     }
 
     async fn check(&self) -> Result<StoreHealth, UpstreamError> {

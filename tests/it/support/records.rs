@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use swimcoach::analysis::{MicroUsd, PublishedAnalysis, Usage, View};
 use swimcoach::session::{
-    Analysis, AnalysisId, AnalysisStatus, Failure, Frame, FrameNumber, Owner, Role, Session, SessionId,
-    Stroke, Turn,
+    Analysis, AnalysisId, AnalysisOptions, AnalysisStatus, Failure, Frame, FrameNumber, Owner, Role, Session,
+    SessionId, Stroke, Turn,
 };
 use uuid::Uuid;
 
@@ -60,6 +60,12 @@ pub(crate) fn analysis(session: &Session) -> Analysis {
         failure: None,
         result: None,
         usage: Usage::default(),
+        options: AnalysisOptions::default(),
+        attempt: 1,
+        events: Vec::new(),
+        looks: Vec::new(),
+        left_out: Vec::new(),
+        model: Some("claude-sonnet-5-5".to_owned()),
     }
 }
 
@@ -107,6 +113,8 @@ pub(crate) fn turn(number: u32, content: &str) -> Turn {
         role: if number.is_multiple_of(2) { Role::User } else { Role::Assistant },
         content: content.to_owned(),
         created_at: at(number.into()),
+        frames: Vec::new(),
+        usage: None,
     }
 }
 

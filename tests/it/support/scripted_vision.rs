@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use swimcoach::analysis::{ContentFlag, MicroUsd, PublishedAnalysis, Usage, View};
-use swimcoach::review::{ModelAnalysis, ModelNotesAnswer};
+use swimcoach::review::{ModelAnalysis, ModelNotesAnswer, ModelReply};
 use swimcoach::session::Stroke;
 use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind};
-use swimcoach::vision::{Answer, Estimate, Look, VisionClient, VisionError, VisionErrorKind};
+use swimcoach::vision::{
+    Answer, Asking, Estimate, Look, Progress, Talk, VisionClient, VisionError, VisionErrorKind,
+};
 use tokio::sync::{Semaphore, watch};
 
 /// What a look takes when a test does not say otherwise.
@@ -54,9 +56,13 @@ pub(crate) struct ScriptedVision {
     notes: Mutex<VecDeque<Result<Answer<ModelNotesAnswer>, VisionError>>>,
     seen: Mutex<Vec<SeenLook>>,
     asked_notes: Mutex<Vec<String>>,
-    /// Number of looks that began.
+    replies: Mutex<VecDeque<Result<Answer<ModelReply>, VisionError>>>,
+    talks: Mutex<Vec<Talk>>,
+    /// The looks and follow-ups that began, in order.
+    askings: Mutex<Vec<Asking>>,
+    /// Number of looks and follow-ups that began.
     began: watch::Sender<usize>,
-    /// A look takes one of these before it answers.
+    /// A look or follow-up takes one of these before it answers.
     may_answer: Semaphore,
     down: Mutex<Option<UpstreamErrorKind>>,
 }
@@ -68,6 +74,9 @@ impl ScriptedVision {
             notes: Mutex::default(),
             seen: Mutex::default(),
             asked_notes: Mutex::default(),
+            replies: Mutex::default(),
+            talks: Mutex::default(),
+            askings: Mutex::default(),
             began: watch::Sender::new(0),
             may_answer: Semaphore::new(Semaphore::MAX_PERMITS),
             down: Mutex::default(),
@@ -104,7 +113,34 @@ impl ScriptedVision {
         self.notes.lock().unwrap().push_back(Err(VisionError { kind, usage }));
     }
 
-    /// Looks do not answer until [`ScriptedVision::release`].
+    /// The next message is answered so, having cost that much.
+    pub(crate) fn replies(&self, text: &str, frames: &[i64], usage: Usage) {
+        let value = ModelReply { text: text.to_owned(), frames: frames.to_vec() };
+        self.replies.lock().unwrap().push_back(Ok(Answer { value, usage }));
+    }
+
+    /// The next message is not answered, which cost that much.
+    pub(crate) fn fails_reply(&self, kind: VisionErrorKind, usage: Usage) {
+        self.replies.lock().unwrap().push_back(Err(VisionError { kind, usage }));
+    }
+
+    /// What it was asked to talk about, message by message.
+    pub(crate) fn talks(&self) -> Vec<Talk> {
+        self.talks.lock().unwrap().clone()
+    }
+
+    /// What each look and follow-up that began may cost.
+    pub(crate) fn allowances(&self) -> Vec<MicroUsd> {
+        self.askings.lock().unwrap().iter().map(|it| it.allowance).collect()
+    }
+
+    /// Says how far the look or follow-up is that began last.
+    pub(crate) fn tells(&self, change: impl FnOnce(&mut Progress)) {
+        let asking = self.askings.lock().unwrap().last().unwrap().clone();
+        asking.progress.send_modify(change);
+    }
+
+    /// Looks and follow-ups do not answer until [`ScriptedVision::release`].
     pub(crate) fn hold(&self) {
         self.may_answer.forget_permits(Semaphore::MAX_PERMITS);
     }
@@ -137,7 +173,8 @@ impl ScriptedVision {
 
 #[async_trait]
 impl VisionClient for ScriptedVision {
-    async fn look(&self, look: &Look) -> Result<Answer<ModelAnalysis>, VisionError> {
+    async fn look(&self, look: &Look, asking: &Asking) -> Result<Answer<ModelAnalysis>, VisionError> {
+        self.askings.lock().unwrap().push(asking.clone());
         self.seen.lock().unwrap().push(SeenLook {
             stroke: look.stroke,
             view: look.view,
@@ -155,6 +192,7 @@ impl VisionClient for ScriptedVision {
         &self,
         notes: &str,
         _analysis: &PublishedAnalysis,
+        _asking: &Asking,
     ) -> Result<Answer<ModelNotesAnswer>, VisionError> {
         self.asked_notes.lock().unwrap().push(notes.to_owned());
         let answer = self.notes.lock().unwrap().pop_front();
@@ -162,8 +200,26 @@ impl VisionClient for ScriptedVision {
         answer
     }
 
+    async fn follow_up(&self, talk: &Talk, asking: &Asking) -> Result<Answer<ModelReply>, VisionError> {
+        self.askings.lock().unwrap().push(asking.clone());
+        self.talks.lock().unwrap().push(talk.clone());
+        self.began.send_modify(|it| *it += 1);
+        self.may_answer.acquire().await.unwrap().forget();
+        let answer = self.replies.lock().unwrap().pop_front();
+        let Some(answer) = answer else { panic!("the model was asked to talk once more than scripted") };
+        answer
+    }
+
+    fn estimate_follow_up(&self, talk: &Talk) -> Estimate {
+        self.estimate(&talk.look, None, 1)
+    }
+
+    fn sent_size(&self, width: u32, height: u32, _n_frames: usize) -> (u32, u32) {
+        (width, height)
+    }
+
     /// A thousand tokens a frame and one for each character of the notes, which cost a micro-USD each.
-    fn estimate(&self, look: &Look, notes: Option<&str>) -> Estimate {
+    fn estimate(&self, look: &Look, notes: Option<&str>, _samples: u8) -> Estimate {
         let input_tokens = look.frames.len() as u64 * 1000 + notes.map_or(0, |it| it.chars().count() as u64);
         Estimate {
             requests: 1 + u32::from(notes.is_some()),

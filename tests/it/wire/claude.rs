@@ -19,7 +19,7 @@ use swimcoach::review::ModelAnalysis;
 use swimcoach::session::{FrameNumber, Stroke};
 use swimcoach::upstream::{self, RetryPolicy, UpstreamErrorKind};
 use swimcoach::vision::claude::{ClaudeSettings, ClaudeVision};
-use swimcoach::vision::{Answer, Look, LookFrame, VisionClient, VisionError, VisionErrorKind};
+use swimcoach::vision::{Answer, Asking, Look, LookFrame, VisionClient, VisionError, VisionErrorKind};
 use url::Url;
 
 mod answers;
@@ -74,7 +74,7 @@ type Looked = Result<Answer<ModelAnalysis>, VisionError>;
 /// One look at two frames, and what the server was asked.
 async fn looked(replies: impl IntoIterator<Item = Reply>) -> (Looked, Vec<Request>) {
     let server = ClaudeServer::start(replies).await;
-    let looked = vision(&settings(server.url())).look(&look_at(2)).await;
+    let looked = vision(&settings(server.url())).look(&look_at(2), &Asking::default()).await;
     (looked, server.requests())
 }
 

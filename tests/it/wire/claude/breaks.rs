@@ -76,7 +76,7 @@ async fn nobody_listening_is_told_as_unavailable() {
     let dead = DeadPort::take();
     let url = format!("http://{}", dead.address()).parse().unwrap();
 
-    let looked = vision(&settings(&url)).look(&look_at(1)).await;
+    let looked = vision(&settings(&url)).look(&look_at(1), &Asking::default()).await;
 
     assert_eq!(kind_of(looked), UpstreamErrorKind::Unavailable);
 }
@@ -113,7 +113,7 @@ async fn silence_longer_than_the_limit_ends_a_try_before_and_within_the_answer()
         settings.idle_timeout = Duration::from_millis(150);
         settings.retry.attempts = 1;
 
-        let looked = vision(&settings).look(&look_at(1)).await;
+        let looked = vision(&settings).look(&look_at(1), &Asking::default()).await;
 
         assert_eq!(kind_of(looked), UpstreamErrorKind::Timeout);
         server.client_gone().await;
@@ -132,7 +132,7 @@ async fn an_answer_may_take_longer_than_the_limit_on_silence() {
     settings.idle_timeout = Duration::from_millis(400);
     let start = Instant::now();
 
-    vision(&settings).look(&look_at(1)).await.unwrap();
+    vision(&settings).look(&look_at(1), &Asking::default()).await.unwrap();
 
     assert!(settings.idle_timeout < start.elapsed(), "too fast to show anything: {:?}", start.elapsed());
 }
@@ -149,7 +149,7 @@ async fn a_stream_without_end_is_cut_and_not_asked_for_again() {
     ] {
         let mut server = ClaudeServer::start([vec![stream_head(), Step::WriteForEver(endless)]]).await;
 
-        let looked = vision(&settings(server.url())).look(&look_at(1)).await;
+        let looked = vision(&settings(server.url())).look(&look_at(1), &Asking::default()).await;
 
         assert_eq!(kind_of(looked), UpstreamErrorKind::InvalidResponse);
         server.client_gone().await;
@@ -163,8 +163,9 @@ async fn whoever_stops_waiting_stops_the_spending() {
     let vision = vision(&settings(server.url()));
 
     let look = look_at(1);
+    let asking = Asking::default();
     tokio::select! {
-        _ = vision.look(&look) => panic!("there is no answer"),
+        _ = vision.look(&look, &asking) => panic!("there is no answer"),
         () = server.asked() => {}
     }
 

@@ -2,12 +2,12 @@
 
 use super::*;
 use swimcoach::pricing::PriceList;
-use swimcoach::vision::Estimate;
+use swimcoach::vision::{Asking, Estimate};
 
 /// What a model that reads for $2, writes to its cache for $2.50 and $4, and answers for $10 is estimated to take.
 async fn estimate(look: &Look, notes: Option<&str>) -> Estimate {
     let nobody = ClaudeServer::start([]).await;
-    vision(&settings(nobody.url())).estimate(look, notes)
+    vision(&settings(nobody.url())).estimate(look, notes, 1)
 }
 
 fn of_size(width: u32, height: u32, n_frames: u32) -> Look {
@@ -38,8 +38,8 @@ async fn the_whole_request_is_estimated_at_more_bytes_than_it_has_text() {
     let server = ClaudeServer::start([whole()]).await;
     let vision = vision(&settings(server.url()));
 
-    vision.look(&look).await.unwrap();
-    let estimate = vision.estimate(&look, None);
+    vision.look(&look, &Asking::default()).await.unwrap();
+    let estimate = vision.estimate(&look, None, 1);
 
     let body = server.requests()[0].json();
     let texts =
@@ -75,8 +75,8 @@ async fn a_coarse_model_sees_less_of_a_large_frame() {
     "claude-opus-4-6".clone_into(&mut settings.model);
     let vision = vision(&settings);
 
-    let one = vision.estimate(&of_size(1920, 1080, 1), None);
-    let two = vision.estimate(&of_size(1920, 1080, 2), None);
+    let one = vision.estimate(&of_size(1920, 1080, 1), None, 1);
+    let two = vision.estimate(&of_size(1920, 1080, 2), None, 1);
 
     assert_eq!(two.input_tokens - one.input_tokens, 1560 + 27);
 }

@@ -167,7 +167,7 @@ async fn nothing_that_is_logged_shows_the_key_the_prompt_the_notes_or_a_picture(
         let vision = vision(&settings);
         let look = look_at(1);
 
-        let error = vision.look(&look).await.unwrap_err();
+        let error = vision.look(&look, &Asking::default()).await.unwrap_err();
 
         let shown = format!("{error} {error:?} {} {vision:?} {settings:?} {look:?}", upstream::chain(&error));
         for secret in [KEY, "feels weak", "You look at", picture.get(..40).unwrap()] {
@@ -182,7 +182,7 @@ async fn an_error_does_not_name_the_address_which_may_be_a_private_gateway() {
     let mut settings = settings(server.url());
     settings.retry.attempts = 1;
 
-    let error = vision(&settings).look(&look_at(1)).await.unwrap_err();
+    let error = vision(&settings).look(&look_at(1), &Asking::default()).await.unwrap_err();
 
     let port = server.url().port().unwrap().to_string();
     assert!(!upstream::chain(&error).contains(&port), "{}", upstream::chain(&error));

@@ -5,7 +5,7 @@ use crate::support::records;
 
 async fn sent(look: &Look) -> Request {
     let server = ClaudeServer::start([whole()]).await;
-    vision(&settings(server.url())).look(look).await.unwrap();
+    vision(&settings(server.url())).look(look, &Asking::default()).await.unwrap();
     server.requests().remove(0)
 }
 
@@ -61,7 +61,7 @@ async fn a_model_is_asked_to_think_only_where_it_takes_that() {
         let mut settings = settings(server.url());
         model.clone_into(&mut settings.model);
 
-        vision(&settings).look(&look_at(1)).await.unwrap();
+        vision(&settings).look(&look_at(1), &Asking::default()).await.unwrap();
 
         let body = server.requests()[0].json();
         assert_eq!((&body["thinking"], &body["output_config"]["effort"]), (&thinking, &effort), "{model}");
@@ -131,7 +131,8 @@ async fn notes_go_as_data_without_pictures_after_the_frames_were_judged() {
     let session = records::session(&records::new_owner(), 1);
     let published = records::completed(&records::analysis(&session), 1).result.unwrap();
 
-    let answer = vision(&settings(server.url())).answer_notes(NOTES, &published).await.unwrap();
+    let answer =
+        vision(&settings(server.url())).answer_notes(NOTES, &published, &Asking::default()).await.unwrap();
 
     assert_eq!((answer.value.text.as_str(), answer.value.frames), ("Frame 8 bears you out.", vec![8]));
     assert_eq!(answer.usage, WHOLE);
@@ -150,7 +151,7 @@ async fn a_gateway_may_stand_under_a_path() {
     let mut settings = settings(server.url());
     settings.base_url = server.url().join("gateway/anthropic/").unwrap();
 
-    vision(&settings).look(&look_at(1)).await.unwrap();
+    vision(&settings).look(&look_at(1), &Asking::default()).await.unwrap();
 
     assert_eq!(server.requests()[0].line, "POST /gateway/anthropic/v1/messages");
 }
@@ -161,7 +162,7 @@ async fn a_key_with_a_line_end_after_it_is_the_key_without() {
     let mut settings = settings(server.url());
     settings.api_key = SecretString::from(format!("{KEY}\n"));
 
-    vision(&settings).look(&look_at(1)).await.unwrap();
+    vision(&settings).look(&look_at(1), &Asking::default()).await.unwrap();
 
     assert_eq!(server.requests()[0].header("x-api-key"), [KEY]);
 }
@@ -189,7 +190,7 @@ async fn a_look_that_the_api_would_refuse_for_its_size_is_not_sent() {
     heavy.frames.iter_mut().for_each(|it| it.jpeg = Bytes::from(vec![0; 5 << 18]));
 
     for look in [one_huge, wide_among_many, heavy] {
-        let error = vision.look(&look).await.unwrap_err();
+        let error = vision.look(&look, &Asking::default()).await.unwrap_err();
         assert!(matches!(error.kind, VisionErrorKind::TooLarge(_)), "{error:?}");
         assert_eq!(error.usage, Usage::default());
     }
