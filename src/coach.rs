@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
 /// What everything is done with: the three seams, the catalogue, and the limits.
 #[derive(Debug, Clone)]
@@ -249,6 +250,7 @@ impl Coach {
             looks: Vec::new(),
             left_out: Vec::new(),
             model: Some(self.vision.model().to_owned()),
+            runner: Some(Uuid::new_v4()),
         };
 
         // The record and the job must not be parted by a client that hangs up between them.

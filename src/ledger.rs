@@ -64,6 +64,8 @@ pub struct Charge {
     pub owner: Owner,
     /// What for.
     pub kind: ChargeKind,
+    /// The model that was asked, where one was to be.
+    pub model: Option<String>,
     /// When it began, in milliseconds; it counts for the month of this time, in UTC.
     pub at: DateTime<Utc>,
     /// Whether it is over. A charge that is not over holds its amount in reserve.
@@ -90,15 +92,15 @@ pub struct StorageUse {
 }
 
 impl StorageUse {
-    /// What the upload of a session took: one write for each frame.
+    /// What the upload of a session took.
     pub fn of_upload(session: &Session) -> Self {
-        let frames = session.frames.len() as u64;
-        Self {
-            frames,
-            bytes: session.frames.iter().map(|it| it.size_bytes).sum(),
-            class_a: frames,
-            class_b: 0,
-        }
+        let bytes = session.frames.iter().map(|it| it.size_bytes).sum();
+        Self::of_frames(session.frames.len() as u64, bytes)
+    }
+
+    /// What it takes to put so many frames of so many bytes there: one write for each frame.
+    pub fn of_frames(frames: u64, bytes: u64) -> Self {
+        Self { frames, bytes, class_a: frames, class_b: 0 }
     }
 }
 

@@ -9,12 +9,15 @@ pub mod sqlite;
 pub mod journal;
 pub mod polled;
 mod overlay;
+mod rules;
 
+use crate::analysis::Usage;
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
-use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Stroke, Turn};
+use crate::session::{Analysis, AnswerClaim, FrameNumber, Owner, Session, SessionId, Stroke, Turn};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use std::fmt::{self, Debug};
 
 /// Keeps the records of sessions.
@@ -48,15 +51,18 @@ pub trait SessionStore: Debug + Send + Sync {
     /// Records the first state of an attempt at an analysis, unless one of the session is running or this one has
     /// ended. A new analysis is started by its first attempt, and one whose process went away by its next.
     ///
-    /// An analysis runs when its latest state is `Processing` and was recorded at or after `stale_before`.
-    /// Of any number of calls at once, by any replica, at most one starts.
+    /// An analysis runs when its latest state is `Processing` and was recorded at or after `stale_before`. An attempt
+    /// follows on the one before: where an attempt of the same number was begun already, by another process and
+    /// whatever became of it, the answer is `AlreadyRunning` with the latest state.
+    /// Of any number of calls at once, by any replica, at most one starts. The very same state again is `Started`,
+    /// since an answer may be lost; the `runner` tells it from the attempt of another process.
     async fn start_analysis(
         &self,
         analysis: &Analysis,
         stale_before: DateTime<Utc>,
     ) -> Result<StartedAnalysis, UpstreamError>;
 
-    /// Appends a later state of an analysis; states are ordered by `updated_at`.
+    /// Appends a later state of an analysis; states are ordered by [`Analysis::recency`].
     ///
     /// Once an analysis has ended, nothing more is appended. Once a later attempt at it was started, nothing of an
     /// earlier one is appended but an end. Where nothing is appended and the state is not there already, the
@@ -96,7 +102,7 @@ pub trait SessionStore: Debug + Send + Sync {
     /// held for longer than a day without being settled is held no more.
     ///
     /// Of any number of calls at once, by any replica, no more are held than fit. Where nothing is held, what an
-    /// earlier charge of the same id says stays true.
+    /// earlier charge of the same id says stays true. A charge that is settled is over, and is not held again.
     async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError>;
 
     /// Records what a charge came to, in the place of what was held for it. Of two settlements of one charge the
@@ -190,6 +196,23 @@ pub enum ClaimedAnswer {
     Answered,
     /// There is no such session any more.
     NoSession,
+}
+
+/// What a turn has beside its words, kept as JSON.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct TurnDetails {
+    #[serde(default)]
+    frames: Vec<FrameNumber>,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+impl TurnDetails {
+    /// Those of a turn; `None` when it has nothing but words.
+    fn of(turn: &Turn) -> Option<Self> {
+        let has_any = !turn.frames.is_empty() || turn.usage.is_some();
+        has_any.then(|| Self { frames: turn.frames.clone(), usage: turn.usage })
+    }
 }
 
 /// The text before whose ids a page of sessions lies. For the first page it is greater than that of every id, so

@@ -281,6 +281,10 @@ pub struct Analysis {
     /// The model that is asked; absent in records that are older than this field.
     #[serde(default)]
     pub model: Option<String>,
+    /// Who began this attempt, by a UUID made for it: of two processes that take an analysis up in the same
+    /// millisecond, one is told from the other by it. Absent in records that are older than this field.
+    #[serde(default)]
+    pub runner: Option<Uuid>,
 }
 
 /// What may be asked of an analysis beyond stroke and notes.
@@ -308,10 +312,11 @@ fn first_attempt() -> u32 {
 }
 
 impl Analysis {
-    /// What orders the states of one analysis: the time in milliseconds, and in the same one a state that has
-    /// ended comes after one that runs.
-    pub fn recency(&self) -> (i64, bool) {
-        (self.updated_at.timestamp_millis(), self.status != AnalysisStatus::Processing)
+    /// What orders the states of one analysis: an end comes after all others, then the attempt counts, then the
+    /// time in milliseconds, and in the same one a state that was given back comes after one that runs.
+    pub fn recency(&self) -> (bool, u32, i64, bool) {
+        let is_given_back = self.status == AnalysisStatus::Queued;
+        (self.has_ended(), self.attempt, self.updated_at.timestamp_millis(), is_given_back)
     }
 
     /// Whether nothing happens to it any more.

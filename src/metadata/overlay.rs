@@ -12,13 +12,15 @@ impl SessionRecord {
         Self { session, analyses: Vec::new(), turns: Vec::new() }
     }
 
-    /// Appends a state of an analysis. The latest is kept, and within one millisecond one that has ended.
+    /// Appends a state of an analysis, unless that has ended. The latest is kept.
     pub(super) fn put_state(&mut self, state: &Analysis) {
         match self.analyses.binary_search_by_key(&state.id, |it| it.id) {
-            Ok(place) if self.analyses[place].recency() < state.recency() => {
-                self.analyses[place] = state.clone();
+            Ok(place) => {
+                let latest = &mut self.analyses[place];
+                if !latest.has_ended() && latest.recency() < state.recency() {
+                    *latest = state.clone();
+                }
             }
-            Ok(_) => {}
             Err(place) => self.analyses.insert(place, state.clone()),
         }
     }

@@ -7,6 +7,8 @@ pub(super) mod columns;
 pub(super) mod connection;
 mod statements;
 
+use self::statements::{analyses, charges, claims};
+use super::rules::{HELD_FOR, before_start, gives_way};
 use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
@@ -160,10 +162,12 @@ impl SessionStore for SqliteSessionStore {
             if !statements::session_exists(db, analysis.session_id)? {
                 return Ok(StartedAnalysis::NoSession);
             }
-            if let Some(running) = statements::running_analysis(db, &analysis, stale_before)? {
-                return Ok(StartedAnalysis::AlreadyRunning(Box::new(running)));
+            let mut latest = analyses::select_latest(db, &[analysis.session_id])?;
+            let latest = latest.remove(&analysis.session_id).unwrap_or_default();
+            if let Some(outcome) = before_start(&latest, &analysis, stale_before) {
+                return Ok(outcome);
             }
-            statements::insert_state(db, &analysis)?;
+            analyses::insert_state(db, &analysis)?;
             Ok(StartedAnalysis::Started)
         })
         .await
@@ -171,8 +175,7 @@ impl SessionStore for SqliteSessionStore {
 
     async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
         let analysis = analysis.clone();
-        self.write("record_analysis", move |db| statements::insert_state(db, &analysis)).await?;
-        Ok(Recorded::Kept)
+        self.write("record_analysis", move |db| analyses::insert_state(db, &analysis)).await
     }
 
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
@@ -192,33 +195,62 @@ impl SessionStore for SqliteSessionStore {
 
     async fn unfinished_analyses(
         &self,
-        _since: DateTime<Utc>,
+        since: DateTime<Utc>,
     ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
-        Ok(Vec::new())
+        self.read("unfinished_analyses", move |db| analyses::select_unfinished(db, since)).await
     }
 
     async fn claim_answer(
         &self,
-        _claim: &AnswerClaim,
-        _stale_before: DateTime<Utc>,
+        claim: &AnswerClaim,
+        stale_before: DateTime<Utc>,
     ) -> Result<ClaimedAnswer, UpstreamError> {
-        Ok(ClaimedAnswer::Claimed)
+        let claim = claim.clone();
+        self.write("claim_answer", move |db| {
+            if !statements::session_exists(db, claim.session)? {
+                return Ok(ClaimedAnswer::NoSession);
+            }
+            if claims::has_turn(db, claim.session, claim.number)? {
+                return Ok(ClaimedAnswer::Answered);
+            }
+            if let Some(held) = claims::select_claim(db, claim.session)? {
+                let is_answered = claims::has_turn(db, claim.session, held.number)?;
+                if !gives_way(&held, &claim, stale_before, is_answered) {
+                    return Ok(ClaimedAnswer::Taken(held));
+                }
+            }
+            claims::put_claim(db, &claim)?;
+            Ok(ClaimedAnswer::Claimed)
+        })
+        .await
     }
 
-    async fn release_answer(&self, _claim: &AnswerClaim) -> Result<(), UpstreamError> {
-        Ok(())
+    async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        let claim = claim.clone();
+        self.write("release_answer", move |db| claims::delete_claim(db, &claim)).await
     }
 
-    async fn reserve(&self, _charge: &Charge, _budgets: &Budgets) -> Result<Reservation, UpstreamError> {
-        Ok(Reservation::Held)
+    async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError> {
+        let (charge, budgets, now) = (Charge { is_settled: false, ..charge.clone() }, *budgets, Utc::now());
+        self.write("reserve", move |db| {
+            let taken = charges::select_taken(db, &charge, now - HELD_FOR)?;
+            let reservation = taken.and(charge.amount, &budgets);
+            if reservation == Reservation::Held {
+                charges::put_charge(db, &charge, now)?;
+            }
+            Ok(reservation)
+        })
+        .await
     }
 
-    async fn settle(&self, _charge: &Charge) -> Result<(), UpstreamError> {
-        Ok(())
+    async fn settle(&self, charge: &Charge) -> Result<(), UpstreamError> {
+        let charge = Charge { is_settled: true, ..charge.clone() };
+        self.write("settle", move |db| charges::put_charge(db, &charge, Utc::now())).await
     }
 
-    async fn month_usage(&self, _owner: &Owner, _month: Month) -> Result<MonthUsage, UpstreamError> {
-        Ok(MonthUsage::default())
+    async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError> {
+        let (owner, held_since) = (owner.clone(), Utc::now() - HELD_FOR);
+        self.read("month_usage", move |db| charges::select_usage(db, &owner, month, held_since)).await
     }
 
     async fn check(&self) -> Result<StoreHealth, UpstreamError> {

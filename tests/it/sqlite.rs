@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use crate::support::records::{DIFFICULT_TEXT, analysis, at, completed, new_owner, session, turn};
+use crate::support::records::{DIFFICULT_TEXT, analysis, at, charge, completed, new_owner, session, turn};
 use futures_util::future::join_all;
 use std::path::Path;
 use std::time::Duration;
+use swimcoach::analysis::MicroUsd;
+use swimcoach::ledger::{BudgetScope, Budgets, Month, Reservation};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
-use swimcoach::session::Session;
+use swimcoach::session::{Analysis, AnalysisId, Session};
 use swimcoach::upstream::UpstreamErrorKind;
 
 async fn open(path: &Path) -> SqliteSessionStore {
@@ -81,6 +83,97 @@ async fn two_stores_on_one_file_see_each_other_and_one_of_both_starts_an_analysi
     let n_started =
         outcomes.into_iter().filter(|outcome| *outcome.as_ref().unwrap() == StartedAnalysis::Started).count();
     assert_eq!(n_started, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_file_hold_no_more_together_than_fits_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let stores = [open(&path).await, open(&path).await];
+    let owner = new_owner();
+    let charges: Vec<_> = (0..50).map(|_| charge(&owner, 100)).collect();
+    let budgets = Budgets { caller: Some(MicroUsd(1_000)), service: Some(MicroUsd(1_000)) };
+
+    let reservations =
+        charges.iter().zip(stores.iter().cycle()).map(|(it, store)| store.reserve(it, &budgets));
+    let outcomes = join_all(reservations).await;
+
+    let is_held = |it: &Result<_, _>| *it.as_ref().unwrap() == Reservation::Held;
+    assert_eq!(outcomes.iter().filter(|it| is_held(it)).count(), 10);
+    for store in &stores {
+        let usage = store.month_usage(&owner, Month::of(at(0))).await.unwrap();
+        assert_eq!(usage.reserved, MicroUsd(1_000));
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_settles_is_held_for_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let store = open(&path).await;
+    let owner = new_owner();
+    let budgets = Budgets { caller: Some(MicroUsd(1_000)), service: None };
+    store.reserve(&charge(&owner, 1_000), &budgets).await.unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let mut outcomes = Vec::new();
+
+    for seconds in [24 * 3600 - 60, 120] {
+        file.execute("UPDATE charges SET recorded_at = recorded_at - 1000 * ?1", [seconds]).unwrap();
+        let reserved = store.month_usage(&owner, Month::of(at(0))).await.unwrap().reserved;
+        outcomes.push((reserved, store.reserve(&charge(&owner, 1), &budgets).await.unwrap()));
+    }
+
+    let (scope, budget) = (BudgetScope::Caller, MicroUsd(1_000));
+    let refused = Reservation::OverBudget { scope, budget, taken: budget };
+    assert_eq!(outcomes, [(budget, refused), (MicroUsd(0), Reservation::Held)]);
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_version_keeps_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let session = session(&new_owner(), 15);
+    let running = Analysis { runner: None, ..analysis(&session) };
+    let complete = completed(&Analysis { id: AnalysisId::new(), ..running.clone() }, 5);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(include_str!("../../migrations/sqlite/0001_sessions.sql")).unwrap();
+    file.pragma_update(None, "user_version", 1).unwrap();
+    file.execute(
+        "INSERT INTO sessions (session_id, owner, created_at, stroke_type) VALUES (?1, ?2, ?3, 'butterfly')",
+        (session.id.to_string(), session.owner.as_str(), at(0).timestamp_millis()),
+    )
+    .unwrap();
+    for analysis in [&running, &complete] {
+        let mut state = serde_json::to_value(analysis).unwrap();
+        for field in ["options", "attempt", "events", "looks", "left_out", "runner"] {
+            state.as_object_mut().unwrap().remove(field);
+        }
+        file.execute(
+            "INSERT INTO analysis_states (session_id, analysis_id, updated_at, status, state)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            (
+                session.id.to_string(),
+                analysis.id.to_string(),
+                analysis.updated_at.timestamp_millis(),
+                serde_json::to_value(analysis.status).unwrap().as_str(),
+                state.to_string(),
+            ),
+        )
+        .unwrap();
+    }
+    file.execute(
+        "INSERT INTO turns VALUES (?1, 0, 'user', 'Why?', ?2)",
+        (session.id.to_string(), at(0).timestamp_millis()),
+    )
+    .unwrap();
+    drop(file);
+
+    let store = open(&path).await;
+
+    let record = store.session(&session.owner, session.id).await.unwrap().unwrap();
+    assert_eq!(record.analyses, [running.clone(), complete]);
+    assert_eq!(record.turns, [turn(0, "Why?")]);
+    assert_eq!(store.unfinished_analyses(at(0)).await.unwrap(), [(session.owner, running)]);
 }
 
 #[tokio::test]

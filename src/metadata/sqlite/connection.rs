@@ -14,7 +14,10 @@ use std::time::Duration;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every change of the tables in order; one that was released is never edited.
-const RECORDS_STEPS: &[M<'static>] = &[M::up(include_str!("../../../migrations/sqlite/0001_sessions.sql"))];
+const RECORDS_STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../../migrations/sqlite/0001_sessions.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0002_attempts_answers_and_charges.sql")),
+];
 
 /// The tables of records.
 pub(in crate::metadata) const RECORDS: Migrations<'static> = Migrations::from_slice(RECORDS_STEPS);

@@ -4,9 +4,13 @@
 //! together. Statements are prepared once per connection, so their text never depends on a value; a set of
 //! ids is bound as one JSON array.
 
+pub(super) mod analyses;
+pub(super) mod charges;
+pub(super) mod claims;
+
 use super::columns::{Json, Millis, Word};
-use crate::metadata::{SessionRecord, page_end};
-use crate::session::{Analysis, Frame, FrameNumber, Owner, Session, SessionId, Turn};
+use crate::metadata::{SessionRecord, TurnDetails, page_end};
+use crate::session::{Frame, FrameNumber, Owner, Session, SessionId, Turn};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use std::collections::HashMap;
@@ -51,60 +55,11 @@ pub(super) fn insert_session(db: &Connection, session: &Session) -> Result<()> {
     Ok(())
 }
 
-/// Appends a state of an analysis, unless it is there already or its session is not.
-pub(super) fn insert_state(db: &Connection, analysis: &Analysis) -> Result<()> {
-    db.prepare_cached(
-        "INSERT INTO analysis_states (session_id, analysis_id, updated_at, status, state)
-         SELECT ?1, ?2, ?3, ?4, ?5
-         WHERE EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1)
-         ON CONFLICT DO NOTHING",
-    )?
-    .execute(params![
-        Word(analysis.session_id),
-        Word(analysis.id),
-        Millis(analysis.updated_at),
-        Word(analysis.status),
-        Json(analysis),
-    ])?;
-    Ok(())
-}
-
-/// An analysis of the same session that runs, other than by the very state that is to be recorded.
-pub(super) fn running_analysis(
-    db: &Connection,
-    starting: &Analysis,
-    stale_before: DateTime<Utc>,
-) -> Result<Option<Analysis>> {
-    db.prepare_cached(
-        "SELECT state FROM (
-             SELECT analysis_id, updated_at, status, state, row_number() OVER (
-                 PARTITION BY analysis_id
-                 ORDER BY updated_at DESC, status = 'processing', state_id DESC
-             ) AS place
-             FROM analysis_states WHERE session_id = ?1
-         )
-         WHERE place = 1 AND status = 'processing' AND ?2 <= updated_at
-             AND NOT (analysis_id = ?3 AND updated_at = ?4)
-         LIMIT 1",
-    )?
-    .query_row(
-        params![
-            Word(starting.session_id),
-            Millis(stale_before),
-            Word(starting.id),
-            Millis(starting.updated_at),
-        ],
-        |row| row.get(0),
-    )
-    .optional()
-    .map(|found| found.map(|Json(analysis)| analysis))
-}
-
 /// Appends turns whose numbers are free, unless their session does not exist.
 pub(super) fn insert_turns(db: &Connection, session: SessionId, turns: &[Turn]) -> Result<()> {
     let mut insert_turn = db.prepare_cached(
-        "INSERT INTO turns (session_id, number, role, content, created_at)
-         SELECT ?1, ?2, ?3, ?4, ?5
+        "INSERT INTO turns (session_id, number, role, content, created_at, details)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6
          WHERE EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1)
          ON CONFLICT DO NOTHING",
     )?;
@@ -115,6 +70,7 @@ pub(super) fn insert_turns(db: &Connection, session: SessionId, turns: &[Turn]) 
             Word(turn.role),
             turn.content,
             Millis(turn.created_at),
+            TurnDetails::of(turn).map(Json),
         ])?;
     }
     Ok(())
@@ -167,7 +123,7 @@ pub(super) fn select_page(
 pub(super) fn complete_records(db: &Connection, sessions: Vec<Session>) -> Result<Vec<SessionRecord>> {
     let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
     let mut frames = select_frames(db, &ids)?;
-    let mut analyses = select_analyses(db, &ids)?;
+    let mut analyses = analyses::select_latest(db, &ids)?;
     let mut turns = select_turns(db, &ids)?;
     Ok(sessions
         .into_iter()
@@ -201,6 +157,7 @@ pub(super) fn delete_session(db: &Connection, owner: &Owner, id: SessionId) -> R
     if select_session(db, owner, id)?.is_none() {
         return Ok(0);
     }
+    db.prepare_cached("DELETE FROM answer_claims WHERE session_id = ?1")?.execute([Word(id)])?;
     let mut removed = 0;
     for statement in [
         "DELETE FROM turns WHERE session_id = ?1",
@@ -247,37 +204,15 @@ fn select_frames(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId
     })
 }
 
-/// The latest state of each analysis. The inner part reads only the index, so that earlier states cost
-/// next to nothing.
-fn select_analyses(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId, Vec<Analysis>>> {
-    let statement = "SELECT session_id, state FROM analysis_states WHERE state_id IN (
-             SELECT state_id FROM (
-                 SELECT state_id, row_number() OVER (
-                     PARTITION BY session_id, analysis_id
-                     ORDER BY updated_at DESC, status = 'processing', state_id DESC
-                 ) AS place
-                 FROM analysis_states WHERE session_id IN (SELECT value FROM json_each(?1))
-             )
-             WHERE place = 1
-         )
-         ORDER BY session_id, analysis_id";
-    select_by_session(db, statement, ids, |row| row.get("state").map(|Json(analysis)| analysis))
-}
-
 fn select_turns(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId, Vec<Turn>>> {
     let statement = "SELECT * FROM turns
          WHERE session_id IN (SELECT value FROM json_each(?1)) ORDER BY session_id, number";
     select_by_session(db, statement, ids, |row| {
         let Word(role) = row.get("role")?;
         let Millis(created_at) = row.get("created_at")?;
-        Ok(Turn {
-            number: row.get("number")?,
-            role,
-            content: row.get("content")?,
-            created_at,
-            frames: Vec::new(),
-            usage: None,
-        })
+        let details: Option<Json<TurnDetails>> = row.get("details")?;
+        let TurnDetails { frames, usage } = details.map(|Json(it)| it).unwrap_or_default();
+        Ok(Turn { number: row.get("number")?, role, content: row.get("content")?, created_at, frames, usage })
     })
 }
 

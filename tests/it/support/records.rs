@@ -7,9 +7,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use swimcoach::analysis::{MicroUsd, PublishedAnalysis, Usage, View};
+use swimcoach::ledger::{Charge, ChargeId, ChargeKind, StorageUse};
 use swimcoach::session::{
-    Analysis, AnalysisId, AnalysisOptions, AnalysisStatus, Failure, Frame, FrameNumber, Owner, Role, Session,
-    SessionId, Stroke, Turn,
+    Analysis, AnalysisId, AnalysisOptions, AnalysisStatus, AnswerClaim, Failure, Frame, FrameNumber, Owner,
+    Role, Session, SessionId, Stroke, Turn,
 };
 use uuid::Uuid;
 
@@ -66,6 +67,7 @@ pub(crate) fn analysis(session: &Session) -> Analysis {
         looks: Vec::new(),
         left_out: Vec::new(),
         model: Some("claude-sonnet-5-5".to_owned()),
+        runner: Some(Uuid::new_v4()),
     }
 }
 
@@ -106,6 +108,23 @@ pub(crate) fn failed(analysis: &Analysis, offset_ms: i64) -> Analysis {
     }
 }
 
+/// The same analysis, given back at `at(offset_ms)`.
+pub(crate) fn given_back(analysis: &Analysis, offset_ms: i64) -> Analysis {
+    Analysis { status: AnalysisStatus::Queued, ..renewed(analysis, offset_ms) }
+}
+
+/// The next attempt at the same analysis, begun at `at(offset_ms)`.
+pub(crate) fn taken_up(analysis: &Analysis, offset_ms: i64) -> Analysis {
+    let attempt = analysis.attempt + 1;
+    Analysis {
+        status: AnalysisStatus::Processing,
+        failure: None,
+        attempt,
+        runner: Some(Uuid::new_v4()),
+        ..renewed(analysis, offset_ms)
+    }
+}
+
 /// The turn of this number; even ones are the swimmer's.
 pub(crate) fn turn(number: u32, content: &str) -> Turn {
     Turn {
@@ -115,6 +134,39 @@ pub(crate) fn turn(number: u32, content: &str) -> Turn {
         created_at: at(number.into()),
         frames: Vec::new(),
         usage: None,
+    }
+}
+
+/// The same with everything that an answer has.
+pub(crate) fn answer(number: u32, content: &str) -> Turn {
+    let usage = Usage { requests: 1, cost: None, ..Usage::default() };
+    let frames = vec![FrameNumber::new(4).unwrap(), FrameNumber::LAST];
+    Turn { frames, usage: Some(usage), ..turn(number, content) }
+}
+
+/// The right to answer the message of this number, taken at `at(0)`.
+pub(crate) fn claim(session: &Session, number: u32) -> AnswerClaim {
+    AnswerClaim {
+        session: session.id,
+        id: Uuid::new_v4(),
+        number,
+        message_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        renewed_at: at(0),
+    }
+}
+
+/// What an analysis that began at `at(0)` may come to.
+pub(crate) fn charge(owner: &Owner, amount: u64) -> Charge {
+    Charge {
+        id: ChargeId::new(),
+        owner: owner.clone(),
+        kind: ChargeKind::Analysis,
+        model: Some("claude-sonnet-5-5".to_owned()),
+        at: at(0),
+        is_settled: false,
+        amount: MicroUsd(amount),
+        usage: Usage::default(),
+        storage: StorageUse::default(),
     }
 }
 
