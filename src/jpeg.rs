@@ -11,10 +11,12 @@ mod decode;
 mod error;
 mod exif;
 mod kept;
+mod scaled;
 mod scan;
 mod sniff;
 
 pub use error::JpegError;
+pub use scaled::scaled;
 
 pub(crate) use decode::{Colors, Pixels, decode};
 

@@ -4,6 +4,7 @@ mod arbitrary;
 mod capture;
 mod door;
 mod metadata;
+mod scaled;
 
 use crate::support::pictures;
 use bytes::Bytes;
