@@ -13,6 +13,7 @@
 mod cycles;
 mod feedback;
 mod model;
+mod reply;
 mod shape;
 mod summary;
 mod text;
@@ -23,6 +24,7 @@ pub use model::{
     Agreement, CycleEvent, EventSide, ModelAnalysis, ModelCapture, ModelElement, ModelEvent, ModelEvidence,
     ModelFinding, ModelNotesAnswer, ModelRating, ModelReply, ModelStroke,
 };
+pub use reply::{PublishedReply, reply_so_far, review_reply};
 
 use crate::analysis::{
     Capture, ContentFlag, DrillAdvice, Dropped, Element, ElementRating, Evidence, Finding, FindingKind,

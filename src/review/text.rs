@@ -3,8 +3,10 @@
 
 /// The most characters of one published text.
 const MAX_CHARS: usize = 600;
-/// The most characters of an answer to notes, which may have 120 words.
-const MAX_LONG_CHARS: usize = 1200;
+/// The most characters of an answer to notes or to a message, which may have 150 words.
+const MAX_LONG_CHARS: usize = 1500;
+/// Words of which the last decides whether the first is published: `8 out of 10`.
+const MAX_UNPUBLISHED: usize = 4;
 
 /// The text without links, markup, scores out of 10 or 100, and invisible characters, cut at a word where it
 /// is long.
@@ -12,24 +14,50 @@ pub(super) fn clean(text: &str) -> String {
     clean_to(MAX_CHARS, text)
 }
 
-/// The same for an answer to notes.
+/// The same for an answer to notes or to a message.
 pub(super) fn clean_long(text: &str) -> String {
     clean_to(MAX_LONG_CHARS, text)
+}
+
+/// The beginning that [`clean_long`] has of every text that begins with this one.
+pub(super) fn clean_so_far(text: &str) -> String {
+    // What may be the beginning of a tag is no word yet.
+    let plain = without_markup(text.trim_end_matches(|it: char| it == '<' || is_invisible(it)));
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    // The last word may go on, and those before it may become part of a score.
+    let settled = words.len().saturating_sub(MAX_UNPUBLISHED);
+    let mut so_far = String::new();
+    let mut chars = 0;
+    for word in published(&words, settled) {
+        let space = usize::from(chars != 0);
+        chars += space + word.chars().count();
+        // One that ends at the limit may be cut off for the mark of the cut.
+        if MAX_LONG_CHARS < chars + 2 {
+            break;
+        }
+        so_far.extend([if space == 0 { "" } else { " " }, word]);
+    }
+    so_far
 }
 
 fn clean_to(max_chars: usize, text: &str) -> String {
     let plain = without_markup(text);
     let words: Vec<&str> = plain.split_whitespace().collect();
+    cut(&published(&words, words.len()).join(" "), max_chars)
+}
+
+/// Those of the words that are published, of those that begin before the word at `end`.
+fn published<'a>(words: &[&'a str], end: usize) -> Vec<&'a str> {
     let mut kept: Vec<&str> = Vec::with_capacity(words.len());
     let mut at = 0;
-    while let Some(rest) = words.get(at..).filter(|it| !it.is_empty()) {
+    while let Some(rest) = words.get(at..).filter(|it| at < end && !it.is_empty()) {
         let dropped = unpublished(rest);
         if dropped == 0 {
             kept.extend(rest.first());
         }
         at += dropped.max(1);
     }
-    cut(&kept.join(" "), max_chars)
+    kept
 }
 
 /// The text without tags, the marks of Markdown, and characters that nobody sees.
@@ -160,7 +188,7 @@ mod tests {
     #[test]
     fn a_text_without_end_is_cut_at_a_word() {
         for (cut, max_chars) in
-            [(clean(&"straße ".repeat(500)), 600), (clean_long(&"straße ".repeat(500)), 1200)]
+            [(clean(&"straße ".repeat(500)), 600), (clean_long(&"straße ".repeat(500)), 1500)]
         {
             assert!(cut.ends_with("straße…"));
             assert!(cut.chars().count() <= max_chars && max_chars - 10 < cut.chars().count());

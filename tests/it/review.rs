@@ -4,6 +4,7 @@
 
 mod arbitrary;
 mod figures;
+mod replies;
 mod rules;
 mod schema;
 mod texts;
