@@ -12,9 +12,10 @@ mod records;
 pub use self::origin::AllowedOrigin;
 pub use self::records::{JournalSettings, RecordSettings};
 
-use self::reader::{Reader, is_private};
+use self::reader::{MICRO, MILLI, Reader, is_private};
+use crate::analysis::MicroUsd;
 use crate::ledger::Budgets;
-use crate::pricing::PriceList;
+use crate::pricing::{PriceError, PriceList};
 use crate::session::FrameNumber;
 use crate::storage::r2::{R2Limits, R2Settings};
 use crate::vision::claude::ClaudeSettings;
@@ -68,6 +69,8 @@ pub struct ServerSettings {
     pub drain_delay: Duration,
     /// How long running uploads and analyses may go on after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// Connections at one time; those that come beyond it wait.
+    pub max_connections: usize,
 }
 
 /// Where frames are kept.
@@ -180,8 +183,8 @@ impl Settings {
         let journal = reader.journal();
         let model = reader.model();
         let uploads = reader.uploads();
-        let jobs = reader.jobs();
-        let budgets = Budgets::default();
+        let jobs = reader.jobs(records.as_ref());
+        let budgets = reader.budgets();
         let log = reader.log();
         match (storage, records, model) {
             (Some(storage), Some(records), Some(model)) if reader.problems.is_empty() => {
@@ -247,6 +250,7 @@ impl Reader<'_> {
             cors,
             drain_delay: Duration::from_secs(self.number("SHUTDOWN_DRAIN_SECONDS", 0, 0..=300)),
             shutdown_timeout: Duration::from_secs(self.number("SHUTDOWN_TIMEOUT_SECONDS", 30, 1..=3600)),
+            max_connections: self.number("MAX_CONNECTIONS", 4096, 16..=65_536),
         }
     }
 
@@ -372,14 +376,22 @@ impl Reader<'_> {
         UploadLimits { max_frames, max_frame_bytes, max_request_bytes, memory_bytes, mock_storage_bytes }
     }
 
-    fn jobs(&mut self) -> JobLimits {
+    fn jobs(&mut self, records: Option<&RecordSettings>) -> JobLimits {
+        let max_running = self.number("MAX_RUNNING_ANALYSES", 4, 1..=256);
+        let max_waiting = self.number("MAX_WAITING_ANALYSES", 32, 0..=10_000);
+        let stale_after = self.decimal("STALE_JOB_THRESHOLD_MINUTES", "minutes", 50..=1_440_000, MILLI);
         JobLimits {
-            max_running: self.number("MAX_RUNNING_ANALYSES", 4, 1..=256),
-            max_waiting: self.number("MAX_WAITING_ANALYSES", 32, 0..=10_000),
-            max_of_caller: 36,
-            scan_when_idle: true,
-            stale_after: Duration::from_mins(self.number("STALE_JOB_THRESHOLD_MINUTES", 3, 1..=1440)),
+            max_running,
+            max_waiting,
+            max_of_caller: self.number("MAX_ANALYSES_OF_CALLER", max_running + max_waiting, 1..=10_256),
+            scan_when_idle: !matches!(records, Some(RecordSettings::Snowflake(_))),
+            stale_after: stale_after.map_or(Duration::from_mins(1), |it| Duration::from_millis(60 * it)),
         }
+    }
+
+    fn budgets(&mut self) -> Budgets {
+        let mut usd = |name| self.decimal(name, "USD", 0..=1_000_000_000_000, MICRO).map(MicroUsd);
+        Budgets { caller: usd("BUDGET_USD_PER_CALLER_AND_MONTH"), service: usd("BUDGET_USD_PER_MONTH") }
     }
 
     fn log(&mut self) -> LogSettings {

@@ -54,6 +54,26 @@ impl Reader<'_> {
         default
     }
 
+    /// A decimal as a whole number of the parts that `digits` digits after the point count; `range` is in them, too.
+    pub(super) fn decimal(
+        &mut self,
+        name: &str,
+        of: &str,
+        range: std::ops::RangeInclusive<u64>,
+        digits: Digits,
+    ) -> Option<u64> {
+        let text = self.text(name)?;
+        let value = digits.parse(&text).filter(|it| range.contains(it));
+        if value.is_none() {
+            let (low, high) = (digits.write(*range.start()), digits.write(*range.end()));
+            let Digits(digits) = digits;
+            self.problem(format!(
+                "{name} must be {of} from {low} to {high}, with {digits} digits after the point at most"
+            ));
+        }
+        value
+    }
+
     pub(super) fn missing<T>(&mut self, name: &str, what: &str, or: &str) -> Option<T> {
         self.problem(format!("{name} is not set: it is {what}; {or}"));
         None
@@ -61,6 +81,34 @@ impl Reader<'_> {
 
     pub(super) fn problem(&mut self, problem: String) {
         self.problems.push(problem);
+    }
+}
+
+/// How many digits after the point a decimal may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Digits(usize);
+
+/// Thousandths.
+pub(super) const MILLI: Digits = Digits(3);
+/// Millionths.
+pub(super) const MICRO: Digits = Digits(6);
+
+impl Digits {
+    /// The number of parts, when the text is a plain decimal: no sign, no exponent.
+    fn parse(self, text: &str) -> Option<u64> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        let is_number = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
+        if !is_number(whole) || !is_number(decimals) || self.0 < decimals.len() {
+            return None;
+        }
+        format!("{whole}{decimals:0<width$}", width = self.0).parse().ok()
+    }
+
+    /// The decimal of a number of parts, without zeros at its end.
+    fn write(self, parts: u64) -> String {
+        let digits = format!("{parts:0>width$}", width = self.0 + 1);
+        let (whole, decimals) = digits.split_at(digits.len() - self.0);
+        format!("{whole}.{decimals}").trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 

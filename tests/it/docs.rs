@@ -40,8 +40,19 @@ fn every_route_is_described_and_no_other() {
 fn a_setting_that_a_page_names_is_one_of_the_template() {
     let known: BTreeSet<&str> =
         TEMPLATE.lines().filter_map(|it| Some(it.trim_start_matches('#').split_once('=')?.0)).collect();
-    let prefixes =
-        ["R2_", "SNOWFLAKE_", "ANTHROPIC_", "MAX_", "PRICES_", "SHUTDOWN_", "LOG_", "METRICS_", "STALE_"];
+    let prefixes = [
+        "R2_",
+        "SNOWFLAKE_",
+        "ANTHROPIC_",
+        "MAX_",
+        "PRICES_",
+        "SHUTDOWN_",
+        "LOG_",
+        "METRICS_",
+        "STALE_",
+        "BUDGET_",
+        "STORAGE_",
+    ];
     for (page, text) in PAGES {
         let words = text.split(|it: char| !it.is_ascii_uppercase() && !it.is_ascii_digit() && it != '_');
         for word in words.filter(|word| prefixes.iter().any(|it| word.starts_with(it) && it != word)) {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
+use swimcoach::analysis::MicroUsd;
 use swimcoach::config::{ModelSettings, RecordSettings, ServerSettings, Settings, StorageSettings};
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::R2StorageClient;
@@ -366,7 +367,8 @@ fn a_number_out_of_its_range_is_refused_and_its_ends_are_not() {
         ("MOCK_STORAGE_MB", 1, 65_536),
         ("MAX_RUNNING_ANALYSES", 1, 256),
         ("MAX_WAITING_ANALYSES", 0, 10_000),
-        ("STALE_JOB_THRESHOLD_MINUTES", 1, 1440),
+        ("MAX_ANALYSES_OF_CALLER", 1, 10_256),
+        ("MAX_CONNECTIONS", 16, 65_536),
     ] {
         // The two settings that are compared with each other.
         let fitting = match name {
@@ -383,12 +385,77 @@ fn a_number_out_of_its_range_is_refused_and_its_ends_are_not() {
 
 #[test]
 fn a_number_that_is_no_number_or_far_too_large_is_a_problem_like_any_other() {
-    for name in ["MAX_FRAME_SIZE_MB", "MAX_UPLOAD_SIZE_MB", "STALE_JOB_THRESHOLD_MINUTES"] {
+    for name in ["MAX_FRAME_SIZE_MB", "MAX_UPLOAD_SIZE_MB", "MAX_RUNNING_ANALYSES"] {
         for number in ["18446744073709551615", "1e3", "-1", "4.5", "5 MB"] {
             let problem = only_problem(mocks_with(&[(name, number)]));
             assert!(problem.starts_with(&format!("{name} must be a whole number from 1 to ")), "{problem}");
         }
     }
+}
+
+#[test]
+fn minutes_and_money_may_have_digits_after_the_point_but_no_more_than_are_kept() {
+    let stale_after =
+        |text| mocks_with(&[("STALE_JOB_THRESHOLD_MINUTES", text)]).map(|it| it.jobs.stale_after);
+    let budget = |text| mocks_with(&[("BUDGET_USD_PER_MONTH", text)]).map(|it| it.budgets.service);
+
+    for (text, milliseconds) in
+        [("", 60_000), ("0.05", 3000), ("0.050", 3000), ("1.5", 90_000), ("1440", 86_400_000)]
+    {
+        assert_eq!(stale_after(text).unwrap(), Duration::from_millis(milliseconds), "{text}");
+    }
+    for (text, micro_usd) in [("0", 0), ("12", 12_000_000), ("0.000001", 1), ("007.50", 7_500_000)] {
+        assert_eq!(budget(text).unwrap(), Some(MicroUsd(micro_usd)), "{text}");
+    }
+    for wrong in
+        ["0.049", "1440.001", "1e1", "-1", "+1", ".5", "1.", "1,5", "NaN", "1.0000", "99999999999999999999"]
+    {
+        let problem = stale_after(wrong).unwrap_err().concat();
+        let expected = "STALE_JOB_THRESHOLD_MINUTES must be minutes from 0.05 to 1440, with 3 digits after the point at most";
+        assert_eq!(problem, expected, "{wrong}");
+    }
+    for wrong in ["-1", "1000000.000001", "0.0000001", "1e3", "$5", "5 USD"] {
+        let problem = budget(wrong).unwrap_err().concat();
+        let expected =
+            "BUDGET_USD_PER_MONTH must be USD from 0 to 1000000, with 6 digits after the point at most";
+        assert_eq!(problem, expected, "{wrong}");
+    }
+}
+
+#[test]
+fn a_budget_is_there_only_where_it_is_set_and_each_is_its_own() {
+    let budgets = |variables: &[(&str, &str)]| mocks_with(variables).unwrap().budgets;
+
+    assert!(!budgets(&[]).are_set());
+    let caller = budgets(&[("BUDGET_USD_PER_CALLER_AND_MONTH", "2.5")]);
+    assert_eq!((caller.caller, caller.service), (Some(MicroUsd(2_500_000)), None));
+    let service = budgets(&[("BUDGET_USD_PER_MONTH", "0")]);
+    assert_eq!((service.caller, service.service), (None, Some(MicroUsd(0))));
+}
+
+#[test]
+fn a_lone_caller_may_have_all_places_unless_fewer_are_set() {
+    let of_caller = |variables: &[(&str, &str)]| mocks_with(variables).unwrap().jobs.max_of_caller;
+    let places = [("MAX_RUNNING_ANALYSES", "2"), ("MAX_WAITING_ANALYSES", "5")];
+
+    assert_eq!(of_caller(&[]), 36);
+    assert_eq!(of_caller(&places), 7);
+    assert_eq!(of_caller(&[&places[..], &[("MAX_ANALYSES_OF_CALLER", "3")]].concat()), 3);
+}
+
+#[test]
+fn records_are_asked_for_what_was_left_behind_in_idle_times_too_unless_that_wakes_a_warehouse() {
+    let snowflake = [
+        ("DATABASE_URL", ""),
+        ("SNOWFLAKE_ACCOUNT", "myorg-myaccount"),
+        ("SNOWFLAKE_TOKEN", "token"),
+        ("SNOWFLAKE_WAREHOUSE", "COACH_WH"),
+        ("SNOWFLAKE_DATABASE", "SWIMCOACH"),
+    ];
+
+    assert!(mocks_with(&[]).unwrap().jobs.scan_when_idle);
+    assert!(accounts_with(&[]).unwrap().jobs.scan_when_idle);
+    assert!(!accounts_with(&snowflake).unwrap().jobs.scan_when_idle);
 }
 
 #[test]
