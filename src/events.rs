@@ -71,6 +71,21 @@ pub enum Stage {
     AnsweringNotes,
 }
 
+impl Stage {
+    /// The name used on the wire and in labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Fetching => "fetching",
+            Self::Checked => "checked",
+            Self::Sent => "sent",
+            Self::Thinking => "thinking",
+            Self::Writing => "writing",
+            Self::AnsweringNotes => "answering_notes",
+        }
+    }
+}
+
 impl Happening {
     /// Whether nothing happens after it.
     pub fn is_last(&self) -> bool {

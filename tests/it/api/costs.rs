@@ -117,14 +117,15 @@ async fn tokens_cost_outcomes_and_what_was_left_out_are_counted() {
     for line in [
         "swimcoach_analyses_total{outcome=\"complete\"} 1".to_owned(),
         "swimcoach_analyses_total{outcome=\"model_cut_off\"} 1".to_owned(),
-        "swimcoach_model_tokens_total{kind=\"input\"} 44000".to_owned(),
-        "swimcoach_model_tokens_total{kind=\"cache_write_5m\"} 1000".to_owned(),
-        "swimcoach_model_tokens_total{kind=\"cache_write_1h\"} 4800".to_owned(),
-        "swimcoach_model_tokens_total{kind=\"cache_write_other\"} 200".to_owned(),
-        "swimcoach_model_tokens_total{kind=\"cache_read\"} 1000".to_owned(),
-        "swimcoach_model_tokens_total{kind=\"output\"} 5300".to_owned(),
-        format!("swimcoach_model_cost_micro_usd_total {cost}"),
+        "swimcoach_model_tokens_total{kind=\"input\",for=\"analysis\"} 44000".to_owned(),
+        "swimcoach_model_tokens_total{kind=\"cache_write_5m\",for=\"analysis\"} 1000".to_owned(),
+        "swimcoach_model_tokens_total{kind=\"cache_write_1h\",for=\"analysis\"} 4800".to_owned(),
+        "swimcoach_model_tokens_total{kind=\"cache_write_other\",for=\"analysis\"} 200".to_owned(),
+        "swimcoach_model_tokens_total{kind=\"cache_read\",for=\"analysis\"} 1000".to_owned(),
+        "swimcoach_model_tokens_total{kind=\"output\",for=\"analysis\"} 5300".to_owned(),
+        format!("swimcoach_model_cost_micro_usd_total{{for=\"analysis\"}} {cost}"),
         "swimcoach_dropped_claims_total{reason=\"no_evidence\"} 0".to_owned(),
+        "swimcoach_analysis_duration_seconds_count 2".to_owned(),
     ] {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
