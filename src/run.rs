@@ -101,6 +101,7 @@ impl Parts {
         journal_use: JournalUse,
     ) -> Result<Self, RunError> {
         let catalog = Arc::new(Catalog::embedded()?);
+        let metrics = Arc::new(Metrics::default());
         let mut mock_storage = None;
         let storage: Arc<dyn StorageClient> = match &settings.storage {
             StorageSettings::Mock => {
@@ -111,10 +112,9 @@ impl Parts {
             }
             StorageSettings::R2(r2) => {
                 there_are_roots()?;
-                Arc::new(R2StorageClient::connect(r2))
+                Arc::new(R2StorageClient::connect(r2, metrics.storage()))
             }
         };
-        let metrics = Arc::new(Metrics::default());
         let Records { sessions, journal } = Records::build(settings, journal_use, &metrics).await?;
         let vision: Arc<dyn VisionClient> = match &settings.model {
             ModelSettings::Mock => Arc::new(MockVision::new()),

@@ -15,6 +15,7 @@ use super::{
     CONTENT_TYPE, DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, PresignedPut,
     StorageClient, StoredFrame,
 };
+use crate::metrics::{OperationClass, StorageMetrics};
 use crate::session::SessionId;
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
 use async_trait::async_trait;
@@ -97,11 +98,12 @@ pub struct R2StorageClient {
     bucket: String,
     limits: R2Limits,
     in_flight: Semaphore,
+    metrics: StorageMetrics,
 }
 
 impl R2StorageClient {
-    /// A client for the bucket; nothing is asked yet.
-    pub fn connect(settings: &R2Settings) -> Self {
+    /// A client for the bucket, which counts its requests; nothing is asked yet.
+    pub fn connect(settings: &R2Settings, metrics: StorageMetrics) -> Self {
         let limits = &settings.limits;
         let credentials = Credentials::new(
             &settings.access_key_id,
@@ -133,6 +135,7 @@ impl R2StorageClient {
             bucket: settings.bucket.clone(),
             limits: *limits,
             in_flight: Semaphore::new(limits.max_in_flight),
+            metrics,
         }
     }
 
@@ -153,12 +156,13 @@ impl R2StorageClient {
         .await
     }
 
-    /// One try of a request.
+    /// One try of a request, which is counted. Every request of ours passes here, and the SDK makes none by itself.
     fn once<T>(
         &self,
         operation: &'static str,
         request: impl Future<Output = Result<T, UpstreamError>>,
     ) -> impl Future<Output = Result<T, UpstreamError>> {
+        self.metrics.count(class(operation), operation);
         // The SDK's futures take 30 KiB; boxed, a thousand deletions that wait for a place are small.
         within(self.limits.attempt_timeout, operation, Box::pin(request))
     }
@@ -273,6 +277,17 @@ impl StorageClient for R2StorageClient {
         // It takes no place: behind uploads it would tell how busy the service is, not whether R2 answers.
         let checked = retry(&self.limits.retry, || self.once("HeadBucket", head()));
         self.call("HeadBucket", checked).await
+    }
+}
+
+/// What Cloudflare bills an operation as: developers.cloudflare.com/r2/pricing.
+fn class(operation: &str) -> OperationClass {
+    match operation {
+        "PutObject" | "ListObjectsV2" => OperationClass::A,
+        "GetObject" | "HeadBucket" => OperationClass::B,
+        "DeleteObject" => OperationClass::Free,
+        // DeleteObjects is in none of the lists.
+        _ => OperationClass::Unpublished,
     }
 }
 

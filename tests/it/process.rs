@@ -20,7 +20,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 use swimcoach::metadata::SessionStore;
 use swimcoach::metadata::journal::{Journal, JournaledSessionStore};
-use swimcoach::metrics::JournalMetrics;
+use swimcoach::metrics::{JournalMetrics, StorageMetrics};
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::R2StorageClient;
 use swimcoach::storage::{FramePath, StorageClient};
@@ -518,7 +518,10 @@ impl Stores {
     }
 
     async fn sessions(&self) -> Vec<SessionId> {
-        R2StorageClient::connect(&self.bucket.settings()).list_sessions(None).await.unwrap()
+        R2StorageClient::connect(&self.bucket.settings(), StorageMetrics::default())
+            .list_sessions(None)
+            .await
+            .unwrap()
     }
 }
 

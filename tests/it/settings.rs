@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 use swimcoach::analysis::MicroUsd;
 use swimcoach::config::{ModelSettings, RecordSettings, ServerSettings, Settings, StorageSettings};
+use swimcoach::metrics::StorageMetrics;
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::R2StorageClient;
 use swimcoach::storage::{FramePath, StorageClient};
@@ -256,7 +257,7 @@ async fn an_endpoint_with_a_path_means_the_same_with_and_without_its_last_slash(
         let StorageSettings::R2(r2) = accounts_with(&[("R2_ENDPOINT", endpoint)]).unwrap().storage else {
             panic!("the storage should be R2");
         };
-        let client = R2StorageClient::connect(&r2);
+        let client = R2StorageClient::connect(&r2, StorageMetrics::default());
         let url = client.presigned_get(&path, Duration::from_mins(1)).await.unwrap();
         objects.insert(url.path().to_owned());
     }

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use swimcoach::config::Settings;
+use swimcoach::metrics::StorageMetrics;
 use swimcoach::run::{self, Parts};
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::mock::MockStorageClient;
@@ -139,7 +140,7 @@ async fn in_memory() -> Opened {
 async fn r2_in_this_process() -> Opened {
     let server = S3Server::start().await;
     let settings = server.settings();
-    let storage = Arc::new(R2StorageClient::connect(&settings));
+    let storage = Arc::new(R2StorageClient::connect(&settings, StorageMetrics::default()));
     Opened::new(storage, Behind::Bucket { settings, server: Some(server) })
 }
 
@@ -154,7 +155,7 @@ async fn r2_of_the_environment() -> Opened {
     let StorageSettings::R2(settings) = settings.unwrap().storage else {
         panic!("R2_MOCK_MODE is set, so there is no bucket to test")
     };
-    let storage = Arc::new(R2StorageClient::connect(&settings));
+    let storage = Arc::new(R2StorageClient::connect(&settings, StorageMetrics::default()));
     Opened::new(storage, Behind::Bucket { settings, server: None })
 }
 
@@ -673,7 +674,7 @@ async fn deletion_removes_whatever_lies_under_the_session_and_nothing_beside_it(
 async fn a_bucket_that_is_missing_fails_the_check(opened: &Opened) {
     let settings = R2Settings { bucket: "no-such-bucket".to_owned(), ..opened.bucket().clone() };
 
-    let error = R2StorageClient::connect(&settings).check().await.unwrap_err();
+    let error = R2StorageClient::connect(&settings, StorageMetrics::default()).check().await.unwrap_err();
 
     assert_eq!(error.kind, UpstreamErrorKind::NotFound);
 }

@@ -9,11 +9,15 @@ use crate::support::s3_server::S3Server;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use swimcoach::metrics::{Metrics, StorageMetrics};
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::{R2Limits, R2Settings, R2StorageClient};
-use swimcoach::storage::{DeletedFrames, Download, FrameMetadata, FramePath, StorageClient, StoredFrame};
+use swimcoach::storage::{
+    DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, StorageClient, StoredFrame,
+};
 use swimcoach::upstream::{RetryPolicy, UpstreamError, UpstreamErrorKind};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
@@ -44,13 +48,18 @@ fn client(server: &Misbehaving, limits: R2Limits) -> R2StorageClient {
 }
 
 fn client_of(endpoint: Url, limits: R2Limits) -> R2StorageClient {
-    R2StorageClient::connect(&R2Settings {
+    counted_client_of(endpoint, limits, StorageMetrics::default())
+}
+
+fn counted_client_of(endpoint: Url, limits: R2Limits, metrics: StorageMetrics) -> R2StorageClient {
+    let settings = R2Settings {
         endpoint,
         bucket: "frames-test".to_owned(),
         access_key_id: "AKTEST".to_owned(),
         secret_access_key: "sktest".into(),
         limits,
-    })
+    };
+    R2StorageClient::connect(&settings, metrics)
 }
 
 /// The outcome of what must end long before a test is given up.
@@ -191,7 +200,10 @@ async fn the_path_of_an_endpoint_is_kept_with_and_without_a_slash_at_its_end() {
             secret_access_key: "sktest".into(),
             limits: PATIENT,
         };
-        R2StorageClient::connect(&settings).download_frame(&frame("jpeg")).await.unwrap();
+        R2StorageClient::connect(&settings, StorageMetrics::default())
+            .download_frame(&frame("jpeg"))
+            .await
+            .unwrap();
     }
 
     let targets = server.received().into_iter().map(|it| it.target.split_once('?').unwrap().0.to_owned());
@@ -648,13 +660,19 @@ async fn a_wrong_key_and_a_wrong_secret_are_refused_by_a_real_server() {
         R2Settings { access_key_id: "AKOTHER".to_owned(), ..right.clone() },
         R2Settings { secret_access_key: "another".into(), ..right.clone() },
     ] {
-        let storage = R2StorageClient::connect(&wrong);
+        let storage = R2StorageClient::connect(&wrong, StorageMetrics::default());
 
         assert_eq!(upload(&storage).await.unwrap_err().kind, UpstreamErrorKind::Unauthorized);
         let listed = storage.list_frames(path(1).session).await;
         assert_eq!(listed.unwrap_err().kind, UpstreamErrorKind::Unauthorized);
     }
-    assert_eq!(R2StorageClient::connect(&right).list_frames(path(1).session).await.unwrap(), []);
+    assert_eq!(
+        R2StorageClient::connect(&right, StorageMetrics::default())
+            .list_frames(path(1).session)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -670,4 +688,41 @@ async fn an_error_names_what_support_asks_for_and_nothing_that_was_signed() {
     for signed in ["AKTEST", "x-amz-date", "CanonicalRequest", "frames/"] {
         assert!(!all.contains(signed), "{all}");
     }
+}
+
+#[tokio::test]
+async fn every_try_of_a_request_is_counted_by_the_class_it_is_paid_as_and_nothing_that_others_send() {
+    let listed = keys(1);
+    let server = Misbehaving::replying([
+        error(503, "SlowDown"),
+        stored(),
+        object("jpeg"),
+        Reply::answer(200, ""),
+        page(&listed, ""),
+        deleted(""),
+        Reply::answer(204, ""),
+    ])
+    .await;
+    let metrics = Metrics::default();
+    let storage = counted_client_of(server.url(), PATIENT, metrics.storage());
+
+    upload(&storage).await.unwrap();
+    storage.download_frame(&frame("jpeg")).await.unwrap();
+    storage.check().await.unwrap();
+    storage.delete_frames(path(1).session).await.unwrap();
+    storage.presigned_get(&path(1), Duration::from_mins(1)).await.unwrap();
+    storage.presigned_put(&path(1), &ExpectedFrame { size_bytes: 4 }, Duration::from_mins(1)).await.unwrap();
+
+    let text = metrics.text();
+    let counted: BTreeSet<&str> =
+        text.lines().filter_map(|it| it.strip_prefix("swimcoach_storage_operations_total")).collect();
+    let expected = BTreeSet::from([
+        "{class=\"A\",operation=\"PutObject\"} 2",
+        "{class=\"A\",operation=\"ListObjectsV2\"} 1",
+        "{class=\"B\",operation=\"GetObject\"} 1",
+        "{class=\"B\",operation=\"HeadBucket\"} 1",
+        "{class=\"free\",operation=\"DeleteObject\"} 1",
+        "{class=\"unpublished\",operation=\"DeleteObjects\"} 1",
+    ]);
+    assert_eq!(counted, expected);
 }
