@@ -178,7 +178,8 @@ pub async fn serve(
     let _stop_metrics = stop_metrics.drop_guard();
 
     let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
-    let connections = connections::serve(listener, app, draining.clone(), cut.clone());
+    let places = connections::places(settings.server.max_connections);
+    let connections = connections::serve(listener, app, places, draining.clone(), cut.clone());
     let mut connections = AbortOnDropHandle::new(tokio::spawn(connections));
 
     stop.cancelled().await;

@@ -6,6 +6,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-/// Connections at one time. Those that come beyond it wait in the system's queue.
-const MAX_CONNECTIONS: usize = 1024;
+/// Open files that are left for everything that is no connection: storage, records, the model, logs.
+const OTHER_FILES: u64 = 256;
 /// How long a connection may take to bring the head of its next request. Longer than load balancers keep idle
 /// connections, so that it is they who close them.
 const HEAD_PATIENCE: Duration = Duration::from_secs(75);
@@ -35,16 +36,59 @@ const PING: Duration = Duration::from_secs(30);
 /// How long to wait when the system has no connection to give, for want of file descriptors.
 const BREATH: Duration = Duration::from_secs(1);
 
-/// Accepts connections until `draining` is cancelled, then waits until the open ones have answered what they were
-/// asked, or cuts them when `cut` is cancelled. When it returns, nothing of any request is left.
+/// How many connections can be open at one time: as many as are wanted, or fewer where the system allows this process
+/// too few open files. What it may have is raised as far as the system lets it.
+pub(super) fn places(wanted: usize) -> usize {
+    let needed = wanted as u64 + OTHER_FILES;
+    let allowed = allow_open_files(needed);
+    let places = places_of(wanted, allowed);
+    if places < wanted {
+        tracing::warn!(
+            wanted,
+            allowed,
+            places,
+            "MAX_CONNECTIONS={wanted} needs {needed} open files and the system allows {allowed}, so {places} connections \
+             are taken at one time; raise the limit (ulimit -n), or lower MAX_CONNECTIONS"
+        );
+    }
+    places
+}
+
+fn places_of(wanted: usize, open_files: u64) -> usize {
+    // Half of them where there are next to none, so that something is served in any case.
+    let places = open_files.saturating_sub(OTHER_FILES).max(open_files / 2);
+    usize::try_from(places).unwrap_or(usize::MAX).min(wanted)
+}
+
+/// Raises the number of files that this process may have open to what is needed, or as far as it may; returns it.
+fn allow_open_files(needed: u64) -> u64 {
+    let limits = getrlimit(Resource::Nofile);
+    let current = limits.current.unwrap_or(u64::MAX);
+    let raised = needed.min(limits.maximum.unwrap_or(u64::MAX));
+    if raised <= current {
+        return current;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limits }) {
+        Ok(()) => raised,
+        Err(error) => {
+            tracing::warn!(%error, "could not raise the number of open files");
+            current
+        }
+    }
+}
+
+/// Accepts up to `places` connections at one time until `draining` is cancelled, then waits until the open ones have
+/// answered what they were asked, or cuts them when `cut` is cancelled. Those that come beyond their number wait in
+/// the system's queue. When it returns, nothing of any request is left.
 pub(super) async fn serve(
     listener: TcpListener,
     app: Router,
+    places: usize,
     draining: CancellationToken,
     cut: CancellationToken,
 ) {
     let builder = builder();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(places));
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
@@ -196,5 +240,27 @@ impl AsyncWrite for Outgoing {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_write_with(context, AsyncWrite::poll_shutdown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_open_files_for_what_is_none() {
+        assert_eq!(places_of(4096, u64::MAX), 4096);
+        assert_eq!(places_of(4096, 4096 + OTHER_FILES), 4096);
+        assert_eq!(places_of(4096, 4095 + OTHER_FILES), 4095);
+        assert_eq!(places_of(4096, 1024), 768);
+        assert_eq!(places_of(4096, 20), 10);
+    }
+
+    #[test]
+    fn no_more_open_files_are_allowed_than_the_system_lets_this_process_have() {
+        let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+
+        assert_eq!(allow_open_files(u64::MAX), most);
+        assert_eq!(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), most);
     }
 }

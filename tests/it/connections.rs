@@ -16,8 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 /// A service on a real socket, and what stops it.
 async fn start() -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    start_with(|_| {}).await
+}
+
+/// The same with settings that are changed first.
+async fn start_with(change: impl FnOnce(&mut Settings)) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
     let mut settings = Settings::demo().unwrap();
     settings.server.port = 0;
+    change(&mut settings);
     let listener = run::listen(&settings).await.unwrap();
     let address = listener.local_addr().unwrap();
     let parts = Parts::build(&settings, address).await.unwrap();
@@ -98,6 +104,27 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
     // Had it still been open, all answers would have come, and then a minute of silence.
     assert!(start.elapsed() < Duration::from_secs(75), "{:?}", start.elapsed());
     assert!(answer.len() < 50 << 20, "{} bytes", answer.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_beyond_their_number_is_served_once_another_is_gone() {
+    let (address, ..) = start_with(|it| it.server.max_connections = 2).await;
+    let request = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n";
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        assert_ne!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+        open.push(stream);
+    }
+    let mut beyond = TcpStream::connect(address).await.unwrap();
+    beyond.write_all(request).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_secs(50), beyond.read(&mut [0; 1])).await;
+    assert!(early.is_err(), "{early:?}");
+
+    drop(open.pop());
+
+    assert_ne!(beyond.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
