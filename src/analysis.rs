@@ -5,6 +5,7 @@
 
 use crate::session::{FrameNumber, Stroke};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use utoipa::ToSchema;
 
 /// A vocabulary of the analysis: unit variants, `snake_case` on the wire.
@@ -364,6 +365,27 @@ pub struct Finding {
     pub cue: String,
     /// What to practise.
     pub drills: Vec<DrillAdvice>,
+    /// How many looks found it; absent where the frames were looked at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<LookAgreement>,
+}
+
+/// How many of several independent looks at the same frames found something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LookAgreement {
+    /// Those that found it.
+    #[schema(minimum = 1)]
+    pub found: u8,
+    /// All of them.
+    #[schema(minimum = 2)]
+    pub of: u8,
+}
+
+impl LookAgreement {
+    /// Whether most looks found it, or half of them, or fewer: what more of them found is greater.
+    pub fn share(self) -> Ordering {
+        (2 * u16::from(self.found)).cmp(&self.of.into())
+    }
 }
 
 /// A frame that shows a finding.
@@ -448,6 +470,23 @@ pub struct Dropped {
     pub priority_lowered: u32,
     /// Events for which no figure could be computed.
     pub unused_event: u32,
+    /// Findings of one look or a few, which the look that is published does not have.
+    #[serde(default)]
+    pub not_shared: u32,
+}
+
+impl std::ops::AddAssign for Dropped {
+    fn add_assign(&mut self, other: Self) {
+        self.no_evidence += other.no_evidence;
+        self.unknown_frame += other.unknown_frame;
+        self.outside_view += other.outside_view;
+        self.repeated += other.repeated;
+        self.unknown_code += other.unknown_code;
+        self.unfit_drill += other.unfit_drill;
+        self.priority_lowered += other.priority_lowered;
+        self.unused_event += other.unused_event;
+        self.not_shared += other.not_shared;
+    }
 }
 
 /// What made a result, so that it can be made again.
@@ -461,6 +500,9 @@ pub struct Provenance {
     pub catalog_version: String,
     /// SHA-256, in hex, of the frames' SHA-256 digests in order.
     pub frames_sha256: String,
+    /// Independent looks at the frames that the result is made of; absent where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u8>,
 }
 
 /// What was asked of the model, as its provider bills it.

@@ -10,6 +10,7 @@
 //! from what stands (`summary`) and a warning says so. Where frames are not fit for coaching nothing of
 //! the model's text is published but how to film. The notes are answered from the published analysis alone.
 
+mod agreement;
 mod cycles;
 mod feedback;
 mod model;
@@ -19,6 +20,7 @@ mod summary;
 mod text;
 mod warnings;
 
+pub use agreement::agree;
 pub use feedback::{Category, Feedback, feedback};
 pub use model::{
     Agreement, CycleEvent, EventSide, ModelAnalysis, ModelCapture, ModelElement, ModelEvent, ModelEvidence,
@@ -244,6 +246,7 @@ impl<'a> Review<'a> {
             why_it_matters: worded(kind, &said(&finding.why_it_matters, fault.map(|it| &it.cost))),
             cue: said(&finding.cue, fault.map(|it| &it.cue)),
             drills: if kind == FindingKind::Strength { Vec::new() } else { self.drills(finding, fault) },
+            agreement: None,
         })
     }
 
@@ -387,6 +390,14 @@ pub fn is_fit_for_coaching(model: &ModelAnalysis) -> bool {
     unfit_for_coaching(model).is_none()
 }
 
+/// The same of what was published: whether it says something about technique, so that there is something to talk
+/// about.
+pub fn is_about_technique(analysis: &PublishedAnalysis) -> bool {
+    let capture = &analysis.capture;
+    analysis.content_flag == ContentFlag::None
+        && !is_nobody_seen(capture.swimmer_visible, capture.swimmer_count)
+}
+
 /// Why nothing of an answer about technique may stand, where that is so.
 fn unfit_for_coaching(model: &ModelAnalysis) -> Option<&'static str> {
     match model.content_flag {
@@ -402,7 +413,7 @@ fn unfit_for_coaching(model: &ModelAnalysis) -> Option<&'static str> {
         ContentFlag::NeedsHumanReview => {
             Some("A person should look at these frames first, so nothing is said about technique.")
         }
-        ContentFlag::None if is_nobody_seen(&model.capture) => {
+        ContentFlag::None if is_nobody_seen(model.capture.swimmer_visible, model.capture.swimmer_count) => {
             Some("The swimmer cannot be seen in these frames, so nothing is said about technique.")
         }
         ContentFlag::None => None,
@@ -411,10 +422,10 @@ fn unfit_for_coaching(model: &ModelAnalysis) -> Option<&'static str> {
 
 /// Where the model sees the whole swimmer and counts none, it contradicts itself; that is told of, and each
 /// claim stands or falls by the frames it cites.
-fn is_nobody_seen(capture: &ModelCapture) -> bool {
-    match capture.swimmer_visible {
+fn is_nobody_seen(visible: Visible, count: SwimmerCount) -> bool {
+    match visible {
         Visible::No => true,
-        Visible::Partly => capture.swimmer_count == SwimmerCount::None,
+        Visible::Partly => count == SwimmerCount::None,
         Visible::Yes => false,
     }
 }

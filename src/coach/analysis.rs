@@ -166,6 +166,7 @@ impl Coach {
             prompt_version: self.vision.prompt_version().to_owned(),
             catalog_version: self.catalog.version().to_owned(),
             frames_sha256,
+            samples: None,
         }
     }
 

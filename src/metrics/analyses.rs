@@ -141,6 +141,7 @@ impl AnalysisMetrics {
             ("unfit_drill", dropped.unfit_drill),
             ("priority_lowered", dropped.priority_lowered),
             ("unused_event", dropped.unused_event),
+            ("not_shared", dropped.not_shared),
         ] {
             add(&self.dropped, "reason", reason, n.into());
         }

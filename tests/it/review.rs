@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod agreement;
 mod arbitrary;
 mod figures;
 mod replies;
@@ -114,6 +115,7 @@ fn published_with(
         prompt_version: "1".to_owned(),
         catalog_version: CATALOG.version().to_owned(),
         frames_sha256: "00".repeat(32),
+        samples: None,
     };
     review(
         answer,

@@ -54,7 +54,7 @@ pub(super) fn schema() -> Value {
     serde_json::from_str(include_str!("../../../prompt/analysis.schema.json")).unwrap()
 }
 
-fn answers() -> impl Strategy<Value = ModelAnalysis> {
+pub(super) fn answers() -> impl Strategy<Value = ModelAnalysis> {
     // Most answers are about frames that are fit, or the rules would hardly be met.
     (instance(&schema()), any::<Index>()).prop_map(|(mut answer, index)| {
         if 0 < index.index(4) {
