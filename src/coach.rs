@@ -7,38 +7,41 @@
 //!   connection that asked for it.
 
 mod analysis;
+mod asking;
 mod conversation;
 mod follow;
+mod log;
+mod look;
+mod looks;
+mod recorder;
+mod resume;
+mod running;
 mod spending;
 mod upload;
+mod words;
 
 pub use conversation::{Answered, FollowUp};
 pub use follow::{EventCursor, Follow};
 pub use spending::CallersMonth;
 pub use upload::{FrameEntry, Upload, UploadDetails, UploadError};
 
-use crate::analysis::MicroUsd;
-use crate::capture::UndecodableFrame;
+use crate::analysis::{MicroUsd, Usage};
 use crate::catalog::Catalog;
 use crate::config::{Limits, UploadLimits};
-use crate::jobs::Jobs;
-use crate::ledger::{BudgetScope, Budgets};
-use crate::metadata::{SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use crate::jobs::{Jobs, Places};
+use crate::ledger::{BudgetScope, Budgets, Charge, ChargeKind, StorageUse};
+use crate::metadata::{SessionRecord, SessionStore, StoreHealth};
 use crate::metrics::AnalysisMetrics;
-use crate::session::{
-    Analysis, AnalysisId, AnalysisOptions, AnalysisStatus, Failure, Owner, Session, SessionId, Stroke,
-};
+use crate::session::{AnalysisOptions, Failure, Owner, Session, SessionId, Stroke};
 use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Estimate, VisionClient};
-use bytes::Bytes;
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use std::iter::repeat;
+use chrono::{DateTime, SubsecRound, Utc};
+use follow::Followed;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use uuid::Uuid;
 
 /// What everything is done with: the three seams, the catalogue, and the limits.
 #[derive(Debug, Clone)]
@@ -50,7 +53,10 @@ pub struct Coach {
     uploads: UploadLimits,
     budgets: Budgets,
     stale_after: Duration,
+    scan_when_idle: bool,
+    max_of_caller: usize,
     jobs: Jobs,
+    followed: Followed,
     metrics: AnalysisMetrics,
     /// Bounds how many threads decode pixels at one time, and with them the memory that pixels take.
     pixels: Arc<Semaphore>,
@@ -201,7 +207,14 @@ impl Coach {
             uploads: limits.uploads,
             budgets: limits.budgets,
             stale_after: limits.jobs.stale_after,
-            jobs: Jobs::new(limits.jobs.max_running, limits.jobs.max_waiting),
+            scan_when_idle: limits.jobs.scan_when_idle,
+            max_of_caller: limits.jobs.max_of_caller,
+            jobs: Jobs::new(Places {
+                running: limits.jobs.max_running,
+                waiting: limits.jobs.max_waiting,
+                of_owner: limits.jobs.max_of_caller,
+            }),
+            followed: Followed::default(),
             metrics,
             pixels: Arc::new(Semaphore::new(cores)),
         }
@@ -213,91 +226,11 @@ impl Coach {
         Upload::begin(self.clone(), owner.clone(), room)
     }
 
-    /// Has the frames of a session looked at, in the background. One analysis of a session runs at a time:
-    /// while one does, this returns it and starts nothing.
-    pub async fn analyze(
-        &self,
-        owner: &Owner,
-        id: SessionId,
-        request: AnalysisRequest,
-    ) -> Result<Analysis, CoachError> {
-        let record = self.session(owner, id).await?;
-        if record.session.frames.is_empty() {
-            return Err(CoachError::NoFrames(id));
-        }
-        // A second click must not be told that the queue is full of its first.
-        if let Some(running) = record.analyses.last().filter(|it| it.status == AnalysisStatus::Processing) {
-            return Ok(running.clone());
-        }
-        let place = self.jobs.place().ok_or(CoachError::Busy)?;
-        let now = now();
-        let request_options = request.options;
-        let (stroke_type, user_notes) = request.over(&record.session);
-        let analysis = Analysis {
-            id: AnalysisId::new(),
-            session_id: id,
-            requested_at: now,
-            updated_at: now,
-            stroke_type,
-            user_notes,
-            status: AnalysisStatus::Processing,
-            failure: None,
-            result: None,
-            usage: crate::analysis::Usage::default(),
-            options: request_options,
-            attempt: 1,
-            events: Vec::new(),
-            looks: Vec::new(),
-            left_out: Vec::new(),
-            model: Some(self.vision.model().to_owned()),
-            runner: Some(Uuid::new_v4()),
-        };
-
-        // The record and the job must not be parted by a client that hangs up between them.
-        let coach = self.clone();
-        let started = self.jobs.finish(async move {
-            let started = coach.sessions.start_analysis(&analysis, coach.stale_before()).await?;
-            if started == StartedAnalysis::Started {
-                coach.run_analysis(place, record.session, analysis.clone());
-            }
-            Ok::<_, UpstreamError>((started, analysis))
-        });
-        match started.await?? {
-            (StartedAnalysis::Started, analysis) => Ok(analysis),
-            (StartedAnalysis::AlreadyRunning(running) | StartedAnalysis::HasEnded(running), _) => {
-                Ok(*running)
-            }
-            (StartedAnalysis::NoSession, _) => Err(CoachError::NoSuchSession(id)),
-        }
-    }
-
-    /// Stops the analysis of a session that runs, and returns it as it ended.
-    pub async fn cancel(&self, owner: &Owner, id: SessionId) -> Result<Analysis, CoachError> {
-        let _record = self.session(owner, id).await?;
-        Err(CoachError::NothingRuns(id))
-    }
-
-    /// What [`Coach::analyze`] with the same request takes at the most. Nobody is asked, and nothing is paid.
-    pub async fn estimate(
-        &self,
-        owner: &Owner,
-        id: SessionId,
-        request: AnalysisRequest,
-    ) -> Result<Estimated, CoachError> {
-        let SessionRecord { session, .. } = self.session(owner, id).await?;
-        if session.frames.is_empty() {
-            return Err(CoachError::NoFrames(id));
-        }
-        let samples = request.options.samples;
-        let (stroke_type, notes) = request.over(&session);
-        let look = analysis::look(&session, stroke_type, repeat(Bytes::new()));
-        let estimate = self.vision.estimate(&look, notes.as_deref(), samples);
-        Ok(Estimated { frames: look.frames.len(), estimate })
-    }
-
-    /// A session with everything known about it.
+    /// A session with everything known about it. Where its analysis was left behind by a process that went away, it
+    /// is taken up.
     pub async fn session(&self, owner: &Owner, id: SessionId) -> Result<SessionRecord, CoachError> {
         let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
+        self.take_up_soon(&record);
         Ok(self.with_interrupted(record))
     }
 
@@ -316,9 +249,11 @@ impl Coach {
     /// What runs about it ends once its frames are gone, and not before: a deletion that storage did not take
     /// must not cost an analysis that is paid for.
     pub async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<Deleted, CoachError> {
-        self.session(owner, id).await?;
+        let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
         let frames = self.storage.delete_frames(id).await?;
         self.jobs.cancel(id);
+        // What the record was counted from goes with it.
+        self.sessions.settle(&upload_charge(&record.session)).await?;
         let records = self.sessions.delete_session(owner, id).await?;
         tracing::info!(session.id = %id, frames = frames.frames, records, "deleted session {id}");
         Ok(Deleted { frames, records })
@@ -369,32 +304,22 @@ impl Coach {
         );
         Checks { storage, records, model }
     }
-
-    /// Shows analyses whose process went away as what they are.
-    fn with_interrupted(&self, mut record: SessionRecord) -> SessionRecord {
-        let stale_before = self.stale_before();
-        for analysis in &mut record.analyses {
-            if analysis.status == AnalysisStatus::Processing && analysis.updated_at < stale_before {
-                analysis.status = AnalysisStatus::Failed;
-                analysis.failure = Some(interrupted());
-            }
-        }
-        record
-    }
-
-    fn stale_before(&self) -> DateTime<Utc> {
-        now() - TimeDelta::from_std(self.stale_after).unwrap_or(TimeDelta::MAX)
-    }
 }
 
-/// The failure of an analysis whose process went away.
-fn interrupted() -> Failure {
-    Failure {
-        code: "interrupted".to_owned(),
-        detail:
-            "The service was stopped while it looked at the frames. They are safe: start the analysis again."
-                .to_owned(),
-        can_resume: true,
+/// What the frames of a session took of storage until they were deleted: the deletion lists them once.
+fn upload_charge(session: &Session) -> Charge {
+    let mut storage = StorageUse::of_upload(session);
+    storage.class_a += 1;
+    Charge {
+        id: session.id.into(),
+        owner: session.owner.clone(),
+        kind: ChargeKind::Upload,
+        model: None,
+        at: session.created_at,
+        is_settled: true,
+        amount: MicroUsd::default(),
+        usage: Usage::default(),
+        storage,
     }
 }
 

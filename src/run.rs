@@ -147,7 +147,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
 
 /// Serves until `stop` is cancelled, then stops in order: readiness fails first, after `drain_delay` new
 /// connections are refused, running uploads and analyses may go on for `shutdown_timeout`, and what still runs
-/// then is cut or recorded as interrupted.
+/// then is cut; an analysis is given back, so that the next process takes it up.
 pub async fn serve(
     listener: TcpListener,
     parts: Parts,
@@ -176,6 +176,7 @@ pub async fn serve(
         });
     }
     let _stop_metrics = stop_metrics.drop_guard();
+    coach.watch_for_left_behind();
 
     let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
     let places = connections::places(settings.server.max_connections);

@@ -4,8 +4,6 @@
 //! number of askings at once, on any replica, stay within it. What it came to takes the place of the reserve at
 //! the end, whatever the end is.
 
-#![expect(dead_code, reason = "analyses and answers are charged from the next commits on")]
-
 use super::{Coach, CoachError};
 use crate::analysis::{MicroUsd, Usage};
 use crate::ledger::{Budgets, Charge, ChargeId, ChargeKind, Month, MonthUsage, Reservation, StorageUse};
