@@ -15,7 +15,7 @@ pub use self::records::{JournalSettings, RecordSettings};
 use self::reader::{MICRO, MILLI, Reader, is_private};
 use crate::analysis::MicroUsd;
 use crate::ledger::Budgets;
-use crate::pricing::{PriceError, PriceList};
+use crate::pricing::{PriceError, PriceList, StoragePrices};
 use crate::session::FrameNumber;
 use crate::storage::r2::{R2Limits, R2Settings};
 use crate::vision::claude::ClaudeSettings;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub records: RecordSettings,
     /// What of them is kept here until Snowflake has it.
     pub journal: JournalSettings,
+    /// What storage costs.
+    pub storage_prices: StoragePrices,
     /// What looks at frames.
     pub model: ModelSettings,
     /// How much one upload, and all of them together, may bring.
@@ -182,13 +184,27 @@ impl Settings {
         let records = reader.records();
         let journal = reader.journal();
         let model = reader.model();
+        let storage_prices = reader.storage_prices();
         let uploads = reader.uploads();
         let jobs = reader.jobs(records.as_ref());
         let budgets = reader.budgets();
         let log = reader.log();
-        match (storage, records, model) {
-            (Some(storage), Some(records), Some(model)) if reader.problems.is_empty() => {
-                Ok(Self { server, storage, records, journal, model, uploads, jobs, budgets, log })
+        match (storage, records, storage_prices, model) {
+            (Some(storage), Some(records), Some(storage_prices), Some(model))
+                if reader.problems.is_empty() =>
+            {
+                Ok(Self {
+                    server,
+                    storage,
+                    records,
+                    journal,
+                    storage_prices,
+                    model,
+                    uploads,
+                    jobs,
+                    budgets,
+                    log,
+                })
             }
             _ => Err(SettingsError { problems: reader.problems }),
         }
@@ -314,7 +330,7 @@ impl Reader<'_> {
         {
             settings.base_url = base_url;
         }
-        if let Some(prices) = self.prices() {
+        if let Some(prices) = self.price_file("PRICES_PATH", PriceList::parse) {
             settings.prices = prices;
         }
         if mock {
@@ -342,20 +358,27 @@ impl Reader<'_> {
         Some(ModelSettings::Claude(settings))
     }
 
-    /// The prices of `PRICES_PATH`, where it is set and right.
-    fn prices(&mut self) -> Option<PriceList> {
-        let path = self.text("PRICES_PATH")?;
+    fn storage_prices(&mut self) -> Option<StoragePrices> {
+        if self.is_set("STORAGE_PRICES_PATH") {
+            return self.price_file("STORAGE_PRICES_PATH", StoragePrices::parse);
+        }
+        StoragePrices::embedded().map_err(|error| self.problem(error.to_string())).ok()
+    }
+
+    /// The prices of the file that a setting names, where it is set and right.
+    fn price_file<T>(&mut self, name: &str, parse: fn(&str) -> Result<T, PriceError>) -> Option<T> {
+        let path = self.text(name)?;
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {
-                self.problem(format!("PRICES_PATH={path} cannot be read: {error}"));
+                self.problem(format!("{name}={path} cannot be read: {error}"));
                 return None;
             }
         };
-        match PriceList::parse(&text) {
+        match parse(&text) {
             Ok(prices) => Some(prices),
             Err(error) => {
-                self.problems.extend(error.problems.iter().map(|it| format!("PRICES_PATH={path}: {it}")));
+                self.problems.extend(error.problems.iter().map(|it| format!("{name}={path}: {it}")));
                 None
             }
         }

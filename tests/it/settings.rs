@@ -547,3 +547,27 @@ fn everything_that_is_wrong_with_a_file_of_prices_is_told_with_its_name() {
     assert!(problems.iter().all(|it| it.starts_with(&format!("PRICES_PATH={path}: "))), "{problems:?}");
     assert!(missing.contains("cannot be read"), "{missing}");
 }
+
+#[test]
+fn a_file_of_storage_prices_counts_instead_of_the_built_in_ones_and_what_is_wrong_with_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("storage.toml");
+    let path = path.to_str().unwrap();
+    let prices = || mocks_with(&[("STORAGE_PRICES_PATH", path)]).map(|it| it.storage_prices);
+    let built_in = include_str!("../../prices/r2.toml");
+    std::fs::write(path, built_in.replace("\"4.50\"", "\"9\"")).unwrap();
+
+    let of_the_file = prices().unwrap();
+    std::fs::write(path, built_in.replace("\"4.50\"", "\"cheap\"").replace("2026-11-23", "today")).unwrap();
+    let problems = prices().unwrap_err();
+
+    assert_eq!(of_the_file.class_a, 9000);
+    assert_eq!(mocks_with(&[]).unwrap().storage_prices.class_a, 4500);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        problems.iter().all(|it| it.starts_with(&format!("STORAGE_PRICES_PATH={path}: "))),
+        "{problems:?}"
+    );
+    let missing = only_problem(mocks_with(&[("STORAGE_PRICES_PATH", "/nowhere/storage.toml")]));
+    assert!(missing.contains("cannot be read"), "{missing}");
+}
