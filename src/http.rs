@@ -5,14 +5,17 @@
 
 mod analysis;
 mod auth;
+mod chat;
 mod docs;
 mod error;
+mod events;
 mod extract;
 mod health;
 mod layers;
 mod mock_storage;
 mod sessions;
 mod upload;
+mod usage;
 
 pub use docs::openapi;
 pub use health::Readiness;
@@ -20,12 +23,14 @@ pub use upload::UploadGate;
 
 use crate::coach::Coach;
 use crate::config::AllowedOrigin;
+use crate::pricing::StoragePrices;
 use crate::storage::mock::MockStorageClient;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// What every handler can reach.
@@ -37,6 +42,10 @@ pub struct AppState {
     pub uploads: UploadGate,
     /// Whether the service should be sent requests.
     pub readiness: Arc<Readiness>,
+    /// What storage costs, to set what was used of it against what is free.
+    pub storage_prices: StoragePrices,
+    /// Cancelled when the service drains connections: streams that would not end by themselves end then.
+    pub draining: CancellationToken,
     /// The in-memory storage where it is the one in use, so that its presigned URLs can be served.
     pub mock_storage: Option<Arc<MockStorageClient>>,
 }
@@ -53,6 +62,10 @@ pub fn router(state: AppState, origins: &[AllowedOrigin]) -> Router {
         .route("/api/v1/sessions/", get(sessions::list))
         .route("/api/v1/sessions/{id}", get(sessions::show).delete(sessions::delete))
         .route("/api/v1/sessions/{id}/estimate", post(analysis::estimate))
+        .route("/api/v1/sessions/{id}/events", get(events::listen))
+        .route("/api/v1/sessions/{id}/cancel", post(analysis::cancel))
+        .route("/api/v1/sessions/{id}/chat", post(chat::ask))
+        .route("/api/v1/usage", get(usage::show))
         // What operators and load balancers call.
         .route("/health", get(health::live))
         .route("/health/ready", get(health::ready));

@@ -146,8 +146,8 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
 }
 
 /// Serves until `stop` is cancelled, then stops in order: readiness fails first, after `drain_delay` new
-/// connections are refused, running uploads and analyses may go on for `shutdown_timeout`, and what still runs
-/// then is cut; an analysis is given back, so that the next process takes it up.
+/// connections are refused and event streams end, running uploads and analyses may go on for `shutdown_timeout`, and
+/// what still runs then is cut; an analysis is given back, so that the next process takes it up.
 pub async fn serve(
     listener: TcpListener,
     parts: Parts,
@@ -156,10 +156,13 @@ pub async fn serve(
 ) -> Result<(), RunError> {
     let coach = parts.coach(settings);
     let readiness = Arc::new(Readiness::default());
+    let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
     let state = AppState {
         coach: coach.clone(),
         uploads: UploadGate::new(&settings.uploads),
         readiness: Arc::clone(&readiness),
+        storage_prices: settings.storage_prices,
+        draining: draining.clone(),
         mock_storage: parts.mock_storage,
     };
     let app = http::router(state, &settings.server.cors);
@@ -178,7 +181,6 @@ pub async fn serve(
     let _stop_metrics = stop_metrics.drop_guard();
     coach.watch_for_left_behind();
 
-    let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
     let places = connections::places(settings.server.max_connections);
     let connections = connections::serve(listener, app, places, draining.clone(), cut.clone());
     let mut connections = AbortOnDropHandle::new(tokio::spawn(connections));

@@ -25,6 +25,13 @@ pub struct Answered {
     pub message_count: usize,
 }
 
+impl FollowUp {
+    /// Waits for what becomes of it.
+    pub async fn answered(self) -> Result<Answered, CoachError> {
+        self.outcome.await?
+    }
+}
+
 impl Coach {
     /// Has a message about the latest result of a session answered.
     pub async fn follow_up(

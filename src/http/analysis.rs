@@ -4,10 +4,13 @@ use super::AppState;
 use super::auth::Caller;
 use super::error::{ApiError, ProblemBody};
 use super::extract::{self, ApiPath, OptionalJson};
-use super::upload::{self, MAX_NOTES};
+use super::sessions::SessionStatus;
+use super::upload::{self, MAX_NOTES, invalid};
 use crate::analysis::Warning;
 use crate::coach::{AnalysisRequest, Estimated};
-use crate::session::{AnalysisId, AnalysisOptions, Frame, FrameNumber, Session, SessionId, Stroke};
+use crate::session::{
+    AnalysisId, AnalysisOptions, AnalysisStatus, Frame, FrameNumber, Session, SessionId, Stroke,
+};
 use crate::storage::FramePath;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -99,6 +102,14 @@ pub(super) struct AnalyzeBody {
     /// Counts instead of the upload's; up to 2000 characters.
     #[serde(default)]
     user_notes: Option<String>,
+    /// Independent looks at the same frames, each paid for; 1 when absent. With more than one, each finding says how
+    /// many of them have it.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 5)]
+    samples: Option<u64>,
+    /// Whether frames that hardly differ from one before them are not sent; false when absent.
+    #[serde(default)]
+    leave_out_near_duplicates: Option<bool>,
 }
 
 impl AnalyzeBody {
@@ -107,8 +118,18 @@ impl AnalyzeBody {
             Some(notes) => upload::bounded(&notes, MAX_NOTES, "/user_notes")?,
             None => None,
         };
-        Ok(AnalysisRequest { stroke_type: self.stroke_type, user_notes, options: AnalysisOptions::default() })
+        let options = AnalysisOptions {
+            samples: samples(self.samples.unwrap_or(1))?,
+            leave_out_near_duplicates: self.leave_out_near_duplicates.unwrap_or_default(),
+        };
+        Ok(AnalysisRequest { stroke_type: self.stroke_type, user_notes, options })
     }
+}
+
+fn samples(samples: u64) -> Result<u8, ApiError> {
+    const MAX: u8 = AnalysisOptions::MAX_SAMPLES;
+    let number = u8::try_from(samples).ok().filter(|it| (1..=MAX).contains(it));
+    number.ok_or_else(|| invalid("/samples", format!("samples is a whole number from 1 to {MAX}")))
 }
 
 /// An analysis that was taken on.
@@ -124,6 +145,19 @@ pub(super) struct AnalyzeReply {
     analysis_id: AnalysisId,
 }
 
+/// An analysis that was told to stop.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CancelReply {
+    /// The session.
+    session_id: SessionId,
+    /// The analysis.
+    analysis_id: AnalysisId,
+    /// `failed`, or `complete` where it came to its end before it was stopped.
+    status: SessionStatus,
+    /// A sentence for people.
+    message: &'static str,
+}
+
 /// What an analysis takes at the most.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EstimateReply {
@@ -131,9 +165,11 @@ pub(super) struct EstimateReply {
     session_id: SessionId,
     /// The model that would be asked, or `mock`.
     model: String,
-    /// Number of frames that it would be sent: all of the session.
+    /// Number of frames that it would be sent.
     frames: usize,
-    /// Requests to it: one to look, and one more where there are notes to answer.
+    /// Looks at them.
+    samples: u8,
+    /// Requests to it: one for each look, and one more where there are notes to answer.
     requests: u32,
     /// Tokens that it would read, at the most.
     input_tokens: u64,
@@ -202,12 +238,14 @@ pub(super) async fn upload(
             ("Retry-After" = u32, description = "how often to look, in seconds"),
         )),
         (status = 400, body = ProblemBody, content_type = "application/problem+json", description = "the body broke off"),
+        (status = 402, body = ProblemBody, content_type = "application/problem+json", description = "there is no room for it in a budget of this month"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "there is no such session"),
         (status = 408, body = ProblemBody, content_type = "application/problem+json", description = "the body took too long"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "the session has no frames"),
         (status = 413, body = ProblemBody, content_type = "application/problem+json", description = "the body is too large"),
         (status = 415, body = ProblemBody, content_type = "application/problem+json", description = "the body is not JSON"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "a field is not acceptable"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "the caller has as many analyses under way as one caller may"),
         (status = 502, body = ProblemBody, content_type = "application/problem+json", description = "records gave an answer that makes no sense"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "records are down, or too many analyses are waiting"),
     ),
@@ -230,6 +268,34 @@ pub(super) async fn analyze(
         (header::RETRY_AFTER, POLL_SECONDS.to_owned()),
     ];
     Ok((StatusCode::ACCEPTED, headers, Json(reply)).into_response())
+}
+
+/// Stops the analysis of the session that is under way. What the model was asked until then is paid for.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/cancel",
+    tag = "analysis",
+    params(("id" = SessionId, Path, description = "the session")),
+    responses(
+        (status = 200, body = CancelReply),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "there is no such session"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "no analysis of it is under way"),
+        (status = 502, body = ProblemBody, content_type = "application/problem+json", description = "records gave an answer that makes no sense"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "records are down"),
+    ),
+)]
+pub(super) async fn cancel(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    ApiPath(id): ApiPath<SessionId>,
+) -> Result<Json<CancelReply>, ApiError> {
+    let analysis = app.coach.cancel(&owner, id).await?;
+    let message = match analysis.status {
+        AnalysisStatus::Complete => "The analysis came to its end before it was stopped.",
+        _ => "The analysis was stopped; what the model was asked until then is paid for.",
+    };
+    let status = analysis.status.into();
+    Ok(Json(CancelReply { session_id: id, analysis_id: analysis.id, status, message }))
 }
 
 /// What an analysis of the session takes at the most. Nobody is asked, and nothing is paid.
@@ -258,7 +324,9 @@ pub(super) async fn estimate(
     ApiPath(id): ApiPath<SessionId>,
     OptionalJson(body): OptionalJson<AnalyzeBody>,
 ) -> Result<Json<EstimateReply>, ApiError> {
-    let estimated = app.coach.estimate(&owner, id, body.request()?).await?;
+    let request = body.request()?;
+    let samples = request.options.samples;
+    let estimated = app.coach.estimate(&owner, id, request).await?;
     let Estimated { frames, estimate } = estimated;
     let message = match estimate.prices_as_of {
         Some(date) => format!(
@@ -272,6 +340,7 @@ pub(super) async fn estimate(
         session_id: id,
         model: app.coach.model().to_owned(),
         frames,
+        samples,
         requests: estimate.requests,
         input_tokens: estimate.input_tokens,
         output_tokens: estimate.output_tokens,

@@ -1,7 +1,7 @@
 //! The description of the API, made from the types, and a page to read it on.
 
 use super::error::PROBLEM_JSON;
-use super::{analysis, health, sessions};
+use super::{analysis, chat, events, health, sessions, usage};
 use axum::Router;
 use utoipa::openapi::{Content, OpenApi as OpenApiDocument, Ref, Response};
 use utoipa::{Modify, OpenApi};
@@ -18,16 +18,21 @@ use utoipa_swagger_ui::SwaggerUi;
         analysis::upload,
         analysis::analyze,
         analysis::estimate,
+        analysis::cancel,
         sessions::list,
         sessions::show,
         sessions::delete,
+        events::listen,
+        chat::ask,
+        usage::show,
         health::live,
         health::ready,
     ),
     modifiers(&Panics),
     tags(
         (name = "analysis", description = "Upload frames and have them looked at."),
-        (name = "sessions", description = "Read and delete what is there."),
+        (name = "sessions", description = "Read, follow, talk about and delete what is there."),
+        (name = "usage", description = "What was used in a month, and what may be."),
         (name = "health", description = "For operators and load balancers."),
     ),
 )]

@@ -3,6 +3,7 @@
 //! The client hears what to do; the log hears why. No other file names a status code of a refusal.
 
 use crate::coach::{CoachError, UploadError};
+use crate::session::Failure;
 use crate::storage::mock::RedeemError;
 use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -169,7 +170,7 @@ impl From<&CoachError> for Problem {
                 Self::new(S::CONFLICT, "answer_under_way", error).come_back(COME_BACK)
             }
             CoachError::ConversationFull { .. } => Self::new(S::CONFLICT, "conversation_full", error),
-            CoachError::NotAnswered(_) => Self::new(S::BAD_GATEWAY, "not_answered", error),
+            CoachError::NotAnswered(failure) => Self::unanswered(failure),
             CoachError::OverBudget { .. } => Self::new(S::PAYMENT_REQUIRED, "budget_spent", error),
             CoachError::CallerBusy { .. } => {
                 Self::new(S::TOO_MANY_REQUESTS, "too_many_analyses_of_caller", error)
@@ -261,7 +262,42 @@ impl From<&UpstreamError> for Problem {
     }
 }
 
+/// In which ways a message can stay unanswered: the code of the failure, the status, and whether it is worth coming
+/// back soon.
+const UNANSWERED: [(&str, StatusCode, bool); 15] = [
+    ("budget_spent", StatusCode::PAYMENT_REQUIRED, false),
+    ("frame_missing", StatusCode::CONFLICT, false),
+    ("frame_changed", StatusCode::CONFLICT, false),
+    ("frame_undecodable", StatusCode::CONFLICT, false),
+    ("frames_too_large", StatusCode::CONFLICT, false),
+    ("model_refused", StatusCode::UNPROCESSABLE_ENTITY, false),
+    ("model_cut_off", StatusCode::BAD_GATEWAY, false),
+    ("model_invalid_output", StatusCode::BAD_GATEWAY, false),
+    ("model_rejected", StatusCode::BAD_GATEWAY, false),
+    ("model_unavailable", StatusCode::SERVICE_UNAVAILABLE, true),
+    ("model_busy", StatusCode::SERVICE_UNAVAILABLE, true),
+    ("model_exhausted", StatusCode::SERVICE_UNAVAILABLE, false),
+    ("model_misconfigured", StatusCode::SERVICE_UNAVAILABLE, false),
+    ("storage_unavailable", StatusCode::SERVICE_UNAVAILABLE, true),
+    ("interrupted", StatusCode::SERVICE_UNAVAILABLE, true),
+];
+
 impl Problem {
+    /// A message that was not answered, in the words of the failure.
+    fn unanswered(failure: &Failure) -> Self {
+        let known = UNANSWERED.iter().find(|(code, ..)| *code == failure.code);
+        let (code, status, is_passing) =
+            *known.unwrap_or(&("internal", StatusCode::INTERNAL_SERVER_ERROR, false));
+        Self {
+            status,
+            code,
+            detail: failure.detail.clone(),
+            errors: Vec::new(),
+            retry_after: is_passing.then_some(COME_BACK),
+            cause: None,
+        }
+    }
+
     fn new(status: StatusCode, code: &'static str, error: &dyn std::error::Error) -> Self {
         Self { status, code, detail: error.to_string(), errors: Vec::new(), retry_after: None, cause: None }
     }

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// How long a small body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// No JSON body of the contract comes near this.
+const MAX_JSON_BYTES: usize = 64 * 1024;
 /// How long the rest of a refused body is read, so that the client gets to read the answer.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
 
@@ -59,22 +61,35 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Self::Rejection> {
-        /// No JSON body of the contract comes near this.
-        const MAX_BYTES: usize = 64 * 1024;
         let is_json = is_json(request.headers());
-        let body = read(request.into_body(), MAX_BYTES).await?;
+        let body = read(request.into_body(), MAX_JSON_BYTES).await?;
         if body.is_empty() {
             return Ok(Self(T::default()));
         }
-        if !is_json {
-            return Err(ApiError::NotJson);
-        }
-        // A list of values in the order of the fields would pass as well, and nobody would know what it says.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(ApiError::InvalidJson("it must be an object".to_owned()));
-        }
-        serde_json::from_slice(&body).map(Self).map_err(|error| ApiError::InvalidJson(error.to_string()))
+        if is_json { parse_object(&body).map(Self) } else { Err(ApiError::NotJson) }
     }
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub(super) struct ApiJson<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Self::Rejection> {
+        let is_json = is_json(request.headers());
+        let body = read(request.into_body(), MAX_JSON_BYTES).await?;
+        if is_json { parse_object(&body).map(Self) } else { Err(ApiError::NotJson) }
+    }
+}
+
+fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // A list of values in the order of the fields would pass as well, and nobody would know what it says.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::InvalidJson("it must be an object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| ApiError::InvalidJson(error.to_string()))
 }
 
 /// Reads a whole body of at most `max_bytes` within [`PATIENCE`].

@@ -1,6 +1,7 @@
 //! What happens to every request: its id, its problem body, its log line, and who may call from a browser.
 
 use super::error::{Problem, REQUEST_ID};
+use super::events::LAST_EVENT_ID;
 use crate::config::AllowedOrigin;
 use axum::Json;
 use axum::extract::{MatchedPath, Request};
@@ -13,7 +14,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
 /// Gives the request its id, writes out a problem where the answer is one, and logs one line.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
+pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
     let asked = Asked {
         start: Instant::now(),
@@ -24,6 +25,8 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         is_answered: false,
     };
 
+    let named = Named { request_id: asked.request_id.clone(), path: asked.path.clone() };
+    request.extensions_mut().insert(named);
     let response = next.run(request).await;
     let (mut response, cause) = write_problem(response, &asked.request_id, &asked.path);
     if let Ok(value) = HeaderValue::from_str(&asked.request_id) {
@@ -31,6 +34,13 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     }
     asked.answered(response.status(), cause);
     response
+}
+
+/// A request as its problems and the log name it, for an answer in the midst of which something goes wrong.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) request_id: String,
+    pub(super) path: String,
 }
 
 /// What a log line says about a request. Dropped before it was answered, it logs that the client went away.
@@ -87,9 +97,11 @@ pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
         }))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([
+            header::ACCEPT,
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
+            LAST_EVENT_ID,
             HeaderName::from_static("x-api-key"),
             REQUEST_ID,
         ])

@@ -5,13 +5,16 @@
 use super::AppState;
 use super::analysis::FrameReply;
 use super::auth::Caller;
+use super::chat::Message;
 use super::error::{ApiError, ProblemBody};
+use super::events::ProgressReply;
 use super::extract::{ApiPath, ApiQuery};
 use super::upload::invalid;
-use crate::analysis::{MicroUsd, PublishedAnalysis, Usage};
+use super::usage::UsageReply;
+use crate::analysis::{PublishedAnalysis, Usage};
 use crate::metadata::SessionRecord;
 use crate::review::{self, Feedback};
-use crate::session::{Analysis, AnalysisId, AnalysisStatus, Role, SessionId, Stroke, Turn};
+use crate::session::{AnalysisId, AnalysisStatus, SessionId, Stroke};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -68,13 +71,15 @@ pub(super) struct SessionDetail {
     partial: bool,
     /// Whether asking for the analysis again may help.
     can_resume: bool,
+    /// How far the analysis is that is under way.
+    progress: Option<ProgressReply>,
     message_count: usize,
     messages: Vec<Message>,
     frame_count: usize,
     frames: Vec<FrameReply>,
     /// The latest result there is; an earlier one while a later analysis is under way or failed.
     analysis: Option<AnalysisReply>,
-    /// What all analyses of the session took, failed ones included.
+    /// What all analyses of the session and all answers took, failed analyses included.
     usage: UsageReply,
 }
 
@@ -86,51 +91,6 @@ pub(super) struct AnalysisReply {
     published: PublishedAnalysis,
     /// What this analysis took.
     usage: UsageReply,
-}
-
-/// What was asked of the model, as its provider bills it.
-#[derive(Debug, Serialize, ToSchema)]
-struct UsageReply {
-    /// Requests that the model answered, whole or in part.
-    requests: u32,
-    /// Tokens read afresh.
-    input_tokens: u64,
-    /// Tokens written to the prompt cache, for whatever time.
-    cache_creation_input_tokens: u64,
-    /// Those of them that were written for five minutes.
-    cache_creation_5m_input_tokens: u64,
-    /// Those of them that were written for an hour.
-    cache_creation_1h_input_tokens: u64,
-    /// Tokens read from the prompt cache.
-    cache_read_input_tokens: u64,
-    /// Tokens of the answer, thinking included.
-    output_tokens: u64,
-    /// What it came to in USD by the prices of then: six decimals, each request rounded up. Null where an analysis is
-    /// older than the first prices.
-    cost_usd: Option<f64>,
-}
-
-impl From<Usage> for UsageReply {
-    fn from(usage: Usage) -> Self {
-        Self {
-            requests: usage.requests,
-            input_tokens: usage.input_tokens,
-            cache_creation_input_tokens: usage.cache_creation_input_tokens,
-            cache_creation_5m_input_tokens: usage.cache_creation_5m_input_tokens,
-            cache_creation_1h_input_tokens: usage.cache_creation_1h_input_tokens,
-            cache_read_input_tokens: usage.cache_read_input_tokens,
-            output_tokens: usage.output_tokens,
-            cost_usd: usage.cost.map(MicroUsd::usd),
-        }
-    }
-}
-
-/// A turn of the conversation.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Message {
-    role: Role,
-    content: String,
-    timestamp: DateTime<Utc>,
 }
 
 /// What was removed.
@@ -271,6 +231,7 @@ impl From<SessionRecord> for SessionDetail {
         let shown = analyses.iter().rev().find(|it| it.result.is_some());
         let published = shown.and_then(|it| it.result.clone());
         let changes = analyses.iter().map(|it| it.updated_at).chain(turns.iter().map(|it| it.created_at));
+        let usages = analyses.iter().map(|it| it.usage).chain(turns.iter().filter_map(|it| it.usage));
         Self {
             session_id: session.id,
             created_at: session.created_at,
@@ -278,7 +239,7 @@ impl From<SessionRecord> for SessionDetail {
             has_video: false,
             video_filename: None,
             is_analyzed: analyses.iter().any(|it| it.status == AnalysisStatus::Complete),
-            status: status(latest),
+            status: latest.map_or(SessionStatus::Pending, |it| it.status.into()),
             error: failure.as_ref().map(|it| it.detail.clone()),
             error_code: failure.as_ref().map(|it| it.code.clone()),
             stroke_type: latest.map_or(session.stroke_type, |it| it.stroke_type),
@@ -288,8 +249,8 @@ impl From<SessionRecord> for SessionDetail {
             feedback: published.as_ref().map(review::feedback).unwrap_or_default(),
             partial: latest.is_some_and(|it| it.status == AnalysisStatus::Failed && it.result.is_some()),
             can_resume: failure.is_some_and(|it| it.can_resume),
+            progress: latest.and_then(ProgressReply::of),
             message_count: turns.len(),
-            messages: turns.into_iter().map(Message::from).collect(),
             frame_count: session.frames.len(),
             frames: session.frames.iter().map(|it| FrameReply::new(session.id, it)).collect(),
             analysis: shown.zip(published).map(|(it, published)| AnalysisReply {
@@ -297,29 +258,24 @@ impl From<SessionRecord> for SessionDetail {
                 published,
                 usage: it.usage.into(),
             }),
-            usage: analyses
-                .iter()
+            usage: usages
                 .fold(Usage::default(), |mut sum, it| {
-                    sum += it.usage;
+                    sum += it;
                     sum
                 })
                 .into(),
+            messages: turns.into_iter().map(Message::from).collect(),
         }
     }
 }
 
-impl From<Turn> for Message {
-    fn from(turn: Turn) -> Self {
-        Self { role: turn.role, content: turn.content, timestamp: turn.created_at }
-    }
-}
-
-fn status(latest: Option<&Analysis>) -> SessionStatus {
-    match latest.map(|it| it.status) {
-        None => SessionStatus::Pending,
-        Some(AnalysisStatus::Processing | AnalysisStatus::Queued) => SessionStatus::Processing,
-        Some(AnalysisStatus::Complete) => SessionStatus::Complete,
-        Some(AnalysisStatus::Failed) => SessionStatus::Failed,
+impl From<AnalysisStatus> for SessionStatus {
+    fn from(status: AnalysisStatus) -> Self {
+        match status {
+            AnalysisStatus::Processing | AnalysisStatus::Queued => Self::Processing,
+            AnalysisStatus::Complete => Self::Complete,
+            AnalysisStatus::Failed => Self::Failed,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod breakable_records;
 pub(crate) mod claude_server;
 pub(crate) mod dead_port;
+pub(crate) mod event_stream;
 pub(crate) mod eventually;
 pub(crate) mod faults;
 pub(crate) mod faulty_records;

@@ -29,8 +29,8 @@ async fn an_estimate_says_what_an_analysis_takes_at_the_most_and_asks_nobody() {
     assert_eq!(reply.status, StatusCode::OK);
     let estimate = reply.json();
     let expected = json!({
-        "session_id": id, "model": "scripted-model-1", "frames": 15, "requests": 1, "input_tokens": 15_000,
-        "output_tokens": 0, "cost_usd_max": 0.015, "prices_as_of": "2026-11-23",
+        "session_id": id, "model": "scripted-model-1", "frames": 15, "samples": 1, "requests": 1,
+        "input_tokens": 15_000, "output_tokens": 0, "cost_usd_max": 0.015, "prices_as_of": "2026-11-23",
         "message": estimate["message"],
     });
     assert_eq!(estimate, expected);

@@ -38,6 +38,8 @@ async fn readiness(store: &Arc<JournaledSessionStore>) -> (StatusCode, Value, Va
         coach,
         uploads: UploadGate::new(&settings.uploads),
         readiness: Arc::new(Readiness::default()),
+        storage_prices: settings.storage_prices,
+        draining: CancellationToken::new(),
         mock_storage: None,
     };
     let request = Request::get("/health/ready").body(Body::empty()).unwrap();

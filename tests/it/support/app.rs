@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use super::event_stream::EventStream;
 use super::eventually::eventually;
 use super::faulty_records::FaultyRecords;
 use super::faulty_storage::FaultyStorage;
@@ -21,6 +22,7 @@ use swimcoach::config::{AllowedOrigin, Settings};
 use swimcoach::http::{self, AppState, Readiness, UploadGate};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metrics::Metrics;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// The service and the handles of what it stands on.
@@ -30,6 +32,7 @@ pub(crate) struct TestApp {
     router: Router,
     pub(crate) coach: Coach,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) draining: CancellationToken,
     pub(crate) storage: Arc<FaultyStorage>,
     pub(crate) records: Arc<FaultyRecords>,
     pub(crate) vision: Arc<ScriptedVision>,
@@ -79,14 +82,17 @@ impl TestApp {
             metrics.analyses(),
         );
         let readiness = Arc::new(Readiness::default());
+        let draining = CancellationToken::new();
         let state = AppState {
             coach: coach.clone(),
             uploads: UploadGate::new(&settings.uploads),
             readiness: Arc::clone(&readiness),
+            storage_prices: settings.storage_prices,
+            draining: draining.clone(),
             mock_storage: Some(Arc::clone(&storage.inner)),
         };
         let router = http::router(state, &settings.server.cors);
-        Self { settings, router, coach, readiness, storage, records, vision, metrics }
+        Self { settings, router, coach, readiness, draining, storage, records, vision, metrics }
     }
 
     /// Sends any request; what comes back is held to the description of the API.
@@ -100,6 +106,11 @@ impl TestApp {
         let content_type = reply.header("content-type").unwrap_or_default();
         openapi::assert_described(&method, &path, reply.status, content_type, &reply.body);
         reply
+    }
+
+    /// Sends a request whose answer is a stream of events, to be read as it comes.
+    pub(crate) async fn open(&self, request: Request<Body>) -> EventStream {
+        EventStream::new(self.router.clone().oneshot(request).await.unwrap())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -130,6 +141,14 @@ impl TestApp {
     pub(crate) async fn analyze(&self, session: &str, body: Value) -> Reply {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let request = Request::post(format!("/api/v1/analysis/{session}/analyze"))
+            .header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(body).unwrap()).await
+    }
+
+    /// Sends JSON to a path under a session; nothing when it is null.
+    pub(crate) async fn post(&self, session: &str, path: &str, body: &Value) -> Reply {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = Request::post(format!("{}/{path}", session_path(session)))
             .header(header::CONTENT_TYPE, "application/json");
         self.send(request.body(body).unwrap()).await
     }

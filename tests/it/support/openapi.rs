@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use super::event_stream;
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
@@ -45,6 +46,10 @@ pub(crate) fn assert_described(
         schema.unwrap_or_else(|| panic!("{method} {path} {code} is not described as {content_type:?}"));
     if is_head {
         assert!(body.is_empty(), "{path} answered HEAD with a body");
+    } else if content_type == "text/event-stream" {
+        for event in event_stream::events(body) {
+            assert_valid(&schema["schema"], &json!({"event": event.name, "data": event.data}), path);
+        }
     } else {
         assert_valid(&schema["schema"], &serde_json::from_slice(body).unwrap(), path);
     }
