@@ -2,8 +2,11 @@
 
 mod analyze;
 mod browsers;
+mod cancel;
 mod costs;
 mod docs;
+mod durable;
+mod follow;
 mod health;
 mod order_of_effects;
 mod presigned;
