@@ -77,11 +77,16 @@ pub enum CoachError {
     /// The session has no result to talk about.
     #[error("session {0} has no result yet to talk about; ask for an analysis and wait for its end")]
     NotAnalyzed(SessionId),
+    /// The result says nothing about technique, since its frames are not fit for that.
+    #[error(
+        "the result of session {0} says nothing about technique, and why; upload other frames to talk about"
+    )]
+    NothingToTalkAbout(SessionId),
     /// No analysis of the session runs.
     #[error("no analysis of session {0} is running, so there is nothing to cancel")]
     NothingRuns(SessionId),
-    /// All places for analyses are taken.
-    #[error("too many analyses are waiting; try again in a minute")]
+    /// All places for analyses or answers are taken.
+    #[error("too many analyses or answers are under way; try again in a minute")]
     Busy,
     /// One caller has taken as many places as one caller may.
     #[error(

@@ -131,6 +131,11 @@ impl Jobs {
         &self.closing
     }
 
+    /// Cancelled when the process ends, so that what still runs is cut.
+    pub fn stopped(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// Lets no job begin that has not had its turn, waits up to `limit` for everything to end by itself, then
     /// stops the jobs and waits for them to record it. Returns whether everything ended.
     pub async fn shut_down(&self, limit: Duration) -> bool {

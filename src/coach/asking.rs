@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// How often the model is asked for one answer where each time it breaks off after having cost what was reserved.
-const ASKINGS: u32 = 3;
+pub(super) const ASKINGS: u32 = 3;
 
 /// What the calls of an analysis took, those that are under way included.
 #[derive(Debug)]
@@ -45,14 +45,14 @@ impl Spending {
     }
 
     /// Counts a call by its progress; the number of the call.
-    fn begin(&self, progress: watch::Receiver<Progress>) -> usize {
+    pub(super) fn begin(&self, progress: watch::Receiver<Progress>) -> usize {
         let mut calls = self.calls();
         calls.push(Call::UnderWay(progress));
         calls.len() - 1
     }
 
     /// Counts a call by what it says that it took.
-    fn end(&self, number: usize, usage: Usage) {
+    pub(super) fn end(&self, number: usize, usage: Usage) {
         if let Some(call) = self.calls().get_mut(number) {
             *call = Call::Ended(usage);
         }

@@ -50,8 +50,8 @@ impl Coach {
     /// Holds room in the budgets of the month of `at` for an asking of the model that may cost `estimate`, after
     /// `spent` under the same id.
     ///
-    /// The answer is what may be spent under this id in all, `spent` included: what is held, or no limit where no
-    /// budget is set, in which case nothing is recorded. A reserve made before under the same id is replaced.
+    /// The answer is what that asking may cost: `estimate`, or no limit where no budget is set, in which case nothing
+    /// is recorded. A reserve made before under the same id is replaced.
     pub(super) async fn reserve_for(
         &self,
         owner: &Owner,
@@ -77,8 +77,9 @@ impl Coach {
             storage: StorageUse::default(),
         };
         match self.sessions.reserve(&charge, &self.budgets).await? {
-            Reservation::Held => Ok(needed),
+            Reservation::Held => Ok(estimate),
             Reservation::OverBudget { scope, budget, taken } => {
+                self.metrics.count_refused(scope);
                 Err(CoachError::OverBudget { scope, budget, taken, needed })
             }
         }

@@ -165,6 +165,7 @@ impl From<&CoachError> for Problem {
             CoachError::NotAsked(_) | CoachError::NotAnalyzed(_) => {
                 Self::new(S::CONFLICT, "not_analyzed", error)
             }
+            CoachError::NothingToTalkAbout(_) => Self::new(S::CONFLICT, "nothing_to_talk_about", error),
             CoachError::NothingRuns(_) => Self::new(S::CONFLICT, "nothing_runs", error),
             CoachError::AnswerUnderWay => {
                 Self::new(S::CONFLICT, "answer_under_way", error).come_back(COME_BACK)
