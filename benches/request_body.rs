@@ -24,7 +24,7 @@ use swimcoach::vision::{Asking, Look, LookFrame, VisionClient};
 
 const FRAME_BYTES: usize = 100_000;
 const ROUNDS: u32 = 40;
-const ANSWER: &str = include_str!("../tests/it/fixtures/analysis.example.json");
+const ANALYSIS: &str = include_str!("../tests/it/fixtures/analysis.example.json");
 /// What is measured, the one that others are compared with first.
 const WAYS: [&str; 5] = ["ClaudeVision", "serde_json::Value", "base64", "base64-simd", "memcpy"];
 
@@ -126,9 +126,10 @@ fn value(prompt: &Prompt, look: &Look) -> Value {
     });
     let mut content: Vec<Value> = pictures.collect();
     content.push(json!({"type": "text", "text": prompt.question(look)}));
+    let schema: Value = serde_json::from_str(prompt.answer_schema()).unwrap();
     json!({
         "model": "claude-sonnet-5-5", "max_tokens": 16_000, "stream": true, "thinking": {"type": "adaptive"},
-        "output_config": {"format": {"type": "json_schema", "schema": prompt.analysis_schema()}},
+        "output_config": {"format": {"type": "json_schema", "schema": schema}},
         "system": prompt.system(), "messages": [{"role": "user", "content": content}],
     })
 }
@@ -158,9 +159,10 @@ fn swallow(mut stream: TcpStream) {
     while 0 < left {
         left -= stream.read(&mut buffer).unwrap();
     }
+    let answer = format!(r#"{{"reply":null,"analysis":{ANALYSIS}}}"#);
     let events = [
         json!({"type": "message_start", "message": {"usage": {"input_tokens": 1, "output_tokens": 1}}}),
-        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ANSWER}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": answer}}),
         json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}),
         json!({"type": "message_stop"}),
     ];

@@ -1,4 +1,4 @@
-//! What the model answers: types that mirror `prompt/analysis.schema.json` and `prompt/notes.schema.json`.
+//! What the model answers: types that mirror the schemas of `prompt/`.
 //!
 //! They are closed and every field is required, so an answer that has another shape never gets further
 //! than [`ModelAnalysis::parse`]. Nothing here is trusted yet: that is the work of [`super::review`].
@@ -10,9 +10,13 @@ use crate::analysis::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// The schema that an analysis by the model has.
 const ANALYSIS_SCHEMA: &str = include_str!("../../prompt/analysis.schema.json");
+
+/// The schema that a reply to a message has.
+const REPLY_SCHEMA: &str = include_str!("../../prompt/reply.schema.json");
 
 /// The schema that the model's answer to the swimmer's notes has.
 const NOTES_SCHEMA: &str = include_str!("../../prompt/notes.schema.json");
@@ -25,6 +29,8 @@ pub struct ModelAnalysis {
     pub capture: ModelCapture,
     /// Which stroke is swum.
     pub stroke: ModelStroke,
+    /// Whether the frames are fit for coaching.
+    pub content_flag: ContentFlag,
     /// Each element that the model speaks of.
     pub elements: Vec<ModelElement>,
     /// What it found.
@@ -39,8 +45,6 @@ pub struct ModelAnalysis {
     pub cannot_tell: Vec<String>,
     /// How to film next time.
     pub filming_advice: Vec<String>,
-    /// Whether the frames are fit for coaching.
-    pub content_flag: ContentFlag,
 }
 
 impl ModelAnalysis {
@@ -50,6 +54,28 @@ impl ModelAnalysis {
     /// The error names the place in the answer and is for the log.
     pub fn parse(text: &str) -> Result<Self, String> {
         parse(text, ANALYSIS_SCHEMA)
+    }
+
+    /// The same for an answer that is JSON already.
+    pub fn read(value: Value) -> Result<Self, String> {
+        read(value, ANALYSIS_SCHEMA)
+    }
+
+    /// The same for an answer that is not written to its end: what comes after the findings may be missing, and
+    /// then claims nothing. What comes before them may not, since it decides whether they may stand.
+    pub fn read_beginning(mut value: Value) -> Result<Self, String> {
+        if let Value::Object(fields) = &mut value {
+            for (name, nothing) in [
+                ("cycles", json!([])),
+                ("summary", json!("")),
+                ("primary_focus", json!(-1)),
+                ("cannot_tell", json!([])),
+                ("filming_advice", json!([])),
+            ] {
+                fields.entry(name).or_insert(nothing);
+            }
+        }
+        Self::read(value)
     }
 }
 
@@ -61,6 +87,13 @@ pub struct ModelReply {
     pub text: String,
     /// The frames that it speaks of.
     pub frames: Vec<i64>,
+}
+
+impl ModelReply {
+    /// Reads a reply that is JSON already, like [`ModelAnalysis::parse`].
+    pub fn read(value: Value) -> Result<Self, String> {
+        read(value, REPLY_SCHEMA)
+    }
 }
 
 /// The model's answer to the swimmer's notes, as it came.
@@ -277,8 +310,12 @@ pub enum EventSide {
 
 /// Reads `text` as an instance of `schema`.
 fn parse<T: DeserializeOwned>(text: &str, schema: &str) -> Result<T, String> {
+    read(serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?, schema)
+}
+
+/// Reads `value` as an instance of `schema`.
+fn read<T: DeserializeOwned>(mut value: Value, schema: &str) -> Result<T, String> {
     let schema = serde_json::from_str(schema).map_err(|e| format!("the schema itself: {e}"))?;
-    let mut value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
     conform(&mut value, &schema, "")?;
     serde_json::from_value(value).map_err(|e| e.to_string())
 }

@@ -3,30 +3,35 @@
 //! Sources: platform.claude.com, Messages, Vision, Structured outputs, Streaming, Prompt caching and
 //! Errors, for API version 2026-10-21.
 
+mod answer;
 mod body;
 mod error;
 mod estimate;
 mod events;
 mod model;
+mod partial;
+mod request;
 mod stream;
+mod telling;
 
-use self::body::{Body, Segment};
-use self::estimate::Tokens;
+use self::body::Body;
 use self::model::Model;
+use self::request::Pass;
 use self::stream::Message;
+use self::telling::Telling;
 use super::prompt::Prompt;
 use super::{Answer, Asking, Estimate, Look, Talk, VisionClient, VisionError, VisionErrorKind};
 use crate::analysis::{MicroUsd, PublishedAnalysis, Usage};
 use crate::catalog::Catalog;
+use crate::events::Stage;
 use crate::pricing::{ModelPrices, PriceList};
 use crate::review::{ModelAnalysis, ModelNotesAnswer, ModelReply};
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
 use async_trait::async_trait;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
 use std::fmt::{self, Debug};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use url::Url;
 
@@ -38,10 +43,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REQUEST_BYTES: u64 = 31 << 20;
 /// The most bytes of one picture in base64.
 const MAX_IMAGE_BYTES: usize = 10 << 20;
-/// Above this many pictures each may have only [`MANY_IMAGES_SIDE`] pixels a side.
-const MANY_IMAGES: usize = 20;
-/// See [`MANY_IMAGES`].
-const MANY_IMAGES_SIDE: u32 = 2000;
+/// The most tokens of an answer to a message, thinking included: 150 words are far below.
+const MAX_FOLLOW_UP_TOKENS: u32 = 8_000;
 
 /// Whom to ask, and how.
 #[derive(Debug, Clone)]
@@ -143,36 +146,34 @@ impl ClaudeVision {
         })
     }
 
-    /// Asks until there is a whole message; what broken tries were billed is added to its usage.
-    async fn ask(&self, body: &Body) -> Result<(String, Usage), VisionError> {
+    /// Asks until there is a whole message, which `read` makes a value of. What broken tries were billed is added to
+    /// its usage. No try begins that could pass the allowance, when one costs `most`.
+    async fn ask<T>(
+        &self,
+        pass: Pass,
+        body: &Body,
+        most: MicroUsd,
+        asking: &Asking,
+        read: fn(&str) -> Result<T, String>,
+    ) -> Result<Answer<T>, VisionError> {
         let spent = Mutex::new(Usage::default());
         let asked = retry(&self.retry, || async {
-            let mut usage = Usage::default();
-            let message = self.try_once(body, &mut usage).await;
-            // By the prices of one request, since those of a long prompt differ.
-            usage.cost = Some(self.prices.cost(&usage));
-            *spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += usage;
+            let before = *spent.lock().unwrap_or_else(PoisonError::into_inner);
+            if asking.allowance < before.cost.unwrap_or_default() + most {
+                return Ok(Err(VisionErrorKind::OverAllowance));
+            }
+            let mut telling = Telling::begin(asking, pass, before, &self.prices);
+            let message = self.try_once(body, &mut telling).await;
+            *spent.lock().unwrap_or_else(PoisonError::into_inner) = telling.spent();
             message
         });
-        let message = asked.await.flatten();
-        let usage = *spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let failed = |kind| VisionError { kind, usage };
-        match message {
-            Err(error) if error.kind == UpstreamErrorKind::TooLarge => {
-                Err(failed(VisionErrorKind::TooLarge("together they have too many bytes".to_owned())))
-            }
-            Err(error) => Err(failed(error.into())),
-            Ok(message) => match message.stop_reason.as_deref() {
-                Some("end_turn") if message.text.trim().is_empty() => {
-                    Err(failed(VisionErrorKind::Malformed("an empty answer".to_owned())))
-                }
-                Some("end_turn") => Ok((message.text, usage)),
-                Some("refusal") => {
-                    Err(failed(VisionErrorKind::Refused { category: message.refusal_category }))
-                }
-                Some("max_tokens" | "model_context_window_exceeded") => Err(failed(VisionErrorKind::CutOff)),
-                other => Err(failed(VisionErrorKind::Malformed(format!("an unknown stop reason {other:?}")))),
-            },
+        let message = asked.await.map_err(refused).flatten();
+        let usage = *spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let value =
+            message.and_then(text_of).and_then(|text| read(&text).map_err(VisionErrorKind::Malformed));
+        match value {
+            Ok(value) => Ok(Answer { value, usage }),
+            Err(kind) => Err(VisionError { kind, usage }),
         }
     }
 
@@ -180,89 +181,47 @@ impl ClaudeVision {
     async fn try_once(
         &self,
         body: &Body,
-        usage: &mut Usage,
-    ) -> Result<Result<Message, UpstreamError>, UpstreamError> {
+        telling: &mut Telling<'_>,
+    ) -> Result<Result<Message, VisionErrorKind>, UpstreamError> {
         let request = self.http.post(format!("{}/v1/messages", self.base_url));
         let request =
             request.header(CONTENT_TYPE, "application/json").body(reqwest::Body::wrap(body.clone()));
         let response = request.send().await.map_err(|it| error::transport("POST /v1/messages", it))?;
         match error::refused("POST /v1/messages", response).await {
-            Ok(response) => stream::read(response, usage).await.map(Ok),
-            Err(refusal) if refusal.is_final => Ok(Err(refusal.error)),
+            Ok(response) => {
+                telling.reached(Stage::Sent);
+                stream::read(response, telling).await.map(Ok)
+            }
+            Err(refusal) if refusal.is_final => Ok(Err(refused(refusal.error))),
             Err(refusal) => Err(refusal.error),
         }
     }
+}
 
-    fn look_tokens(&self, look: &Look) -> Tokens {
-        let model = Model::by_id(&self.model);
-        let frames = look
-            .frames
-            .iter()
-            .map(|it| estimate::text(&Prompt::label(it)) + model.image_tokens(it.width, it.height));
-        Tokens {
-            for_an_hour: estimate::text(self.prompt.system()) + frames.sum::<u64>(),
-            after: estimate::text(&self.prompt.question(look))
-                + estimate::schema(self.prompt.analysis_schema()),
-            answer: self.max_tokens.into(),
-        }
+/// A request that was not answered.
+fn refused(error: UpstreamError) -> VisionErrorKind {
+    if error.kind == UpstreamErrorKind::TooLarge {
+        return VisionErrorKind::TooLarge("together they have too many bytes".to_owned());
     }
+    error.into()
+}
 
-    fn notes_tokens(&self, notes: &str) -> Tokens {
-        let notes = Value::from(notes).to_string();
-        Tokens {
-            for_an_hour: estimate::text(self.prompt.notes_system()),
-            after: estimate::text(&notes)
-                + estimate::schema(self.prompt.notes_schema())
-                + estimate::published(self.max_tokens.into()),
-            answer: self.max_tokens.into(),
+/// The text of a message that ended as one should.
+fn text_of(message: Message) -> Result<String, VisionErrorKind> {
+    match message.stop_reason.as_deref() {
+        Some("end_turn") if message.text.trim().is_empty() => {
+            Err(VisionErrorKind::Malformed("an empty answer".to_owned()))
         }
+        Some("end_turn") => Ok(message.text),
+        Some("refusal") => Err(VisionErrorKind::Refused { category: message.refusal_category }),
+        Some("max_tokens" | "model_context_window_exceeded") => Err(VisionErrorKind::CutOff),
+        other => Err(VisionErrorKind::Malformed(format!("an unknown stop reason {other:?}"))),
     }
+}
 
-    /// The request around the blocks of its one user message; `cache` marks what follow-ups will read again.
-    fn request(&self, system: &str, blocks: Vec<Segment>, schema: &Value, effort: &str) -> Body {
-        let mut output = json!({"format": {"type": "json_schema", "schema": schema}});
-        let mut head = json!({
-            "model": self.model,
-            "max_tokens": self.max_tokens,
-            "stream": true,
-            "cache_control": {"type": "ephemeral"},
-            "system": [{"type": "text", "text": system, "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
-        });
-        if Model::by_id(&self.model).is_adaptive {
-            head["thinking"] = json!({"type": "adaptive"});
-            output["effort"] = json!(effort);
-        }
-        head["output_config"] = output;
-        let mut head = head.to_string();
-        head.pop(); // the brace that closes the object; the messages come before it
-        head.push_str(r#","messages":[{"role":"user","content":["#);
-        let mut segments = vec![Segment::json(head)];
-        segments.extend(blocks);
-        segments.push(Segment::json("]}]}".to_owned()));
-        Body::new(segments)
-    }
-
-    /// Label, picture, label, picture … and the question last.
-    fn look_blocks(&self, look: &Look) -> Vec<Segment> {
-        let mut blocks = Vec::with_capacity(look.frames.len() * 3 + 1);
-        for (index, frame) in look.frames.iter().enumerate() {
-            let label = json!({"type": "text", "text": Prompt::label(frame)});
-            // The last picture is marked for an hour, so that follow-ups read all pictures from the cache.
-            let mark = if index + 1 == look.frames.len() {
-                r#","cache_control":{"type":"ephemeral","ttl":"1h"}"#
-            } else {
-                ""
-            };
-            blocks.push(Segment::json(format!(
-                r#"{label},{{"type":"image"{mark},"source":{{"type":"base64","media_type":"image/jpeg","data":""#
-            )));
-            blocks.push(Segment::base64(frame.jpeg.clone()));
-            blocks.push(Segment::json(r#""}},"#.to_owned()));
-        }
-        let question = json!({"type": "text", "text": self.prompt.question(look)});
-        blocks.push(Segment::json(question.to_string()));
-        blocks
-    }
+/// Nothing was sent, so nothing was spent.
+fn unsent(kind: VisionErrorKind) -> VisionError {
+    VisionError { kind, usage: Usage::default() }
 }
 
 impl Debug for ClaudeVision {
@@ -273,72 +232,41 @@ impl Debug for ClaudeVision {
 
 #[async_trait]
 impl VisionClient for ClaudeVision {
-    async fn look(&self, look: &Look, _asking: &Asking) -> Result<Answer<ModelAnalysis>, VisionError> {
-        let too_large = |why| VisionError { kind: VisionErrorKind::TooLarge(why), usage: Usage::default() };
-        check_frames(look, Model::by_id(&self.model)).map_err(too_large)?;
-        let body = self.request(
-            self.prompt.system(),
-            self.look_blocks(look),
-            self.prompt.analysis_schema(),
-            "medium",
-        );
-        if MAX_REQUEST_BYTES < body.len() {
-            return Err(too_large(format!(
-                "they are {} MB, and the model takes 32 MB at once",
-                body.len() >> 20
-            )));
-        }
-        let (text, usage) = self.ask(&body).await?;
-        match ModelAnalysis::parse(&text) {
-            Ok(value) => Ok(Answer { value, usage }),
-            Err(why) => Err(VisionError { kind: VisionErrorKind::Malformed(why), usage }),
-        }
+    async fn look(&self, look: &Look, asking: &Asking) -> Result<Answer<ModelAnalysis>, VisionError> {
+        let body = self.look_body(look).map_err(unsent)?;
+        let most = self.most(&self.look_tokens(look));
+        self.ask(Pass::Look, &body, most, asking, answer::analysis).await
     }
 
     async fn answer_notes(
         &self,
         notes: &str,
         analysis: &PublishedAnalysis,
-        _asking: &Asking,
+        asking: &Asking,
     ) -> Result<Answer<ModelNotesAnswer>, VisionError> {
-        let question = json!({"type": "text", "text": self.prompt.notes_question(notes, analysis)});
-        let blocks = vec![Segment::json(question.to_string())];
-        let body = self.request(self.prompt.notes_system(), blocks, self.prompt.notes_schema(), "low");
-        let (text, usage) = self.ask(&body).await?;
-        match ModelNotesAnswer::parse(&text) {
-            Ok(value) => Ok(Answer { value, usage }),
-            Err(why) => Err(VisionError { kind: VisionErrorKind::Malformed(why), usage }),
-        }
+        let body = self.notes_body(notes, analysis);
+        let most = self.most(&self.notes_tokens(notes, Some(analysis)));
+        self.ask(Pass::Notes, &body, most, asking, ModelNotesAnswer::parse).await
     }
 
-    async fn follow_up(&self, _talk: &Talk, _asking: &Asking) -> Result<Answer<ModelReply>, VisionError> {
-        Err(VisionError { kind: VisionErrorKind::CutOff, usage: Usage::default() })
+    async fn follow_up(&self, talk: &Talk, asking: &Asking) -> Result<Answer<ModelReply>, VisionError> {
+        let body = self.follow_up_body(talk).map_err(unsent)?;
+        let most = self.most(&self.follow_up_tokens(talk));
+        self.ask(Pass::FollowUp, &body, most, asking, answer::reply).await
+    }
+
+    fn estimate(&self, look: &Look, notes: Option<&str>, samples: u8) -> Estimate {
+        let mut requests = vec![self.look_tokens(look); samples.into()];
+        requests.extend(notes.map(|it| self.notes_tokens(it, None)));
+        self.estimate_of(&requests)
     }
 
     fn estimate_follow_up(&self, talk: &Talk) -> Estimate {
-        self.estimate(&talk.look, None, 1)
+        self.estimate_of(&[self.follow_up_tokens(talk)])
     }
 
-    fn sent_size(&self, width: u32, height: u32, _n_frames: usize) -> (u32, u32) {
-        (width, height)
-    }
-
-    fn estimate(&self, look: &Look, notes: Option<&str>, _samples: u8) -> Estimate {
-        let passes = [Some(self.look_tokens(look)), notes.map(|it| self.notes_tokens(it))];
-        let none = Estimate {
-            requests: 0,
-            input_tokens: 0,
-            output_tokens: 0,
-            cost: MicroUsd(0),
-            prices_as_of: Some(self.prices.as_of()),
-        };
-        passes.iter().flatten().map(Tokens::usage).fold(none, |sum, usage| Estimate {
-            requests: sum.requests + usage.requests,
-            input_tokens: sum.input_tokens + usage.cache_creation_input_tokens,
-            output_tokens: sum.output_tokens + usage.output_tokens,
-            cost: sum.cost + self.prices.cost(&usage),
-            ..sum
-        })
+    fn sent_size(&self, width: u32, height: u32, n_frames: usize) -> (u32, u32) {
+        Model::by_id(&self.model).sent_size(width, height, n_frames)
     }
 
     fn model(&self) -> &str {
@@ -356,26 +284,4 @@ impl VisionClient for ClaudeVision {
         let response = request.send().await.map_err(|it| error::transport(WHAT, it))?;
         error::refused(WHAT, response).await.map(drop).map_err(|it| it.error)
     }
-}
-
-/// What the API would refuse after megabytes were sent.
-fn check_frames(look: &Look, model: Model) -> Result<(), String> {
-    if model.max_images < look.frames.len() {
-        let (frames, most) = (look.frames.len(), model.max_images);
-        return Err(format!("there are {frames} of them, and the model takes {most}"));
-    }
-    for frame in &look.frames {
-        let number = frame.number;
-        if MAX_IMAGE_BYTES < frame.jpeg.len().div_ceil(3) * 4 {
-            return Err(format!("frame {number} has more than {} MB", (MAX_IMAGE_BYTES / 4 * 3) >> 20));
-        }
-        if MANY_IMAGES < look.frames.len() && MANY_IMAGES_SIDE < frame.width.max(frame.height) {
-            return Err(format!(
-                "frame {number} is {}×{} pixels, and among more than {MANY_IMAGES} frames each may have \
-                 {MANY_IMAGES_SIDE} a side",
-                frame.width, frame.height
-            ));
-        }
-    }
-    Ok(())
 }

@@ -15,6 +15,10 @@ use async_trait::async_trait;
 const NO_COACHING: &str = "No coaching was done: this service runs without a model, so nobody looked at the technique. \
     The frames were checked for what a camera gets wrong; see the warnings and the filming advice.";
 
+/// What it takes.
+const NOTHING: Estimate =
+    Estimate { requests: 0, input_tokens: 0, output_tokens: 0, cost: MicroUsd(0), prices_as_of: None };
+
 /// Looks at nothing.
 #[derive(Debug, Default)]
 pub struct MockVision;
@@ -43,6 +47,7 @@ impl VisionClient for MockVision {
                 certainty: Certainty::Low,
                 agrees_with_declared: Agreement::NotDeclared,
             },
+            content_flag: ContentFlag::None,
             elements: Vec::new(),
             findings: Vec::new(),
             cycles: Vec::new(),
@@ -50,7 +55,6 @@ impl VisionClient for MockVision {
             primary_focus: -1,
             cannot_tell: vec!["technique: no model looked at the frames".to_owned()],
             filming_advice: Vec::new(),
-            content_flag: ContentFlag::None,
         };
         Ok(Answer { value, usage: Usage::default() })
     }
@@ -66,22 +70,24 @@ impl VisionClient for MockVision {
         Ok(Answer { value: ModelNotesAnswer { text, frames: Vec::new() }, usage: Usage::default() })
     }
 
-    async fn follow_up(&self, _talk: &Talk, _asking: &Asking) -> Result<Answer<ModelReply>, VisionError> {
+    async fn follow_up(&self, _talk: &Talk, asking: &Asking) -> Result<Answer<ModelReply>, VisionError> {
         let text =
             "Your message was kept, but this service runs without a model, so nobody answers it.".to_owned();
+        asking.progress.send_modify(|it| text.clone_into(&mut it.text));
         Ok(Answer { value: ModelReply { text, frames: Vec::new() }, usage: Usage::default() })
     }
 
-    fn estimate_follow_up(&self, talk: &Talk) -> Estimate {
-        self.estimate(&talk.look, None, 1)
+    fn estimate(&self, _look: &Look, _notes: Option<&str>, _samples: u8) -> Estimate {
+        NOTHING
     }
 
+    fn estimate_follow_up(&self, _talk: &Talk) -> Estimate {
+        NOTHING
+    }
+
+    /// Nobody sees less of a large picture.
     fn sent_size(&self, width: u32, height: u32, _n_frames: usize) -> (u32, u32) {
         (width, height)
-    }
-
-    fn estimate(&self, _look: &Look, _notes: Option<&str>, _samples: u8) -> Estimate {
-        Estimate { requests: 0, input_tokens: 0, output_tokens: 0, cost: MicroUsd(0), prices_as_of: None }
     }
 
     fn model(&self) -> &'static str {

@@ -2,16 +2,22 @@
 //!
 //! The same catalogue gives the same bytes, so that the prompt cache holds. No clock and no id is in them.
 
+mod talk;
+
 use super::{Look, LookFrame};
 use crate::analysis::{FindingKind, PublishedAnalysis};
 use crate::catalog::{Catalog, Fault};
 use crate::session::Stroke;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use thiserror::Error;
+
+pub use talk::Said;
 
 const ANALYSIS: &str = include_str!("../../prompt/analysis.md");
 const NOTES: &str = include_str!("../../prompt/notes.md");
 const ANALYSIS_SCHEMA: &str = include_str!("../../prompt/analysis.schema.json");
+const REPLY_SCHEMA: &str = include_str!("../../prompt/reply.schema.json");
 const NOTES_SCHEMA: &str = include_str!("../../prompt/notes.schema.json");
 
 /// What is wrong with the files of `prompt/`.
@@ -31,13 +37,17 @@ pub enum PromptError {
     },
 }
 
-/// The texts and schemas of both passes.
+/// The texts and schemas of all passes.
+///
+/// Looks and follow-ups have one system text and one schema, since a change of either misses the cache, pictures
+/// included. Schemas are kept as text: the order of their fields is the order in which an answer is written, and
+/// the flag that forbids findings must come before them.
 #[derive(Debug)]
 pub struct Prompt {
     version: String,
     system: String,
-    analysis_schema: Value,
-    notes_schema: Value,
+    answer_schema: String,
+    notes_schema: String,
 }
 
 impl Prompt {
@@ -45,12 +55,14 @@ impl Prompt {
     pub fn embedded(catalog: &Catalog) -> Result<Self, PromptError> {
         let (version, text) = ANALYSIS.split_once('\n').ok_or(PromptError::Version)?;
         let version = version.strip_prefix("version: ").ok_or(PromptError::Version)?;
-        let schema =
-            |file, text| serde_json::from_str(text).map_err(|source| PromptError::Schema { file, source });
+        let reply = schema("reply.schema.json", REPLY_SCHEMA)?;
+        let analysis = schema("analysis.schema.json", ANALYSIS_SCHEMA)?;
         Ok(Self {
             version: version.trim().to_owned(),
             system: format!("{}\n\n{}", text.trim(), written_out(catalog)),
-            analysis_schema: schema("analysis.schema.json", ANALYSIS_SCHEMA)?,
+            answer_schema: format!(
+                r#"{{"type":"object","additionalProperties":false,"required":["reply","analysis"],"properties":{{"reply":{{"anyOf":[{reply},{{"type":"null"}}]}},"analysis":{{"anyOf":[{analysis},{{"type":"null"}}]}}}}}}"#
+            ),
             notes_schema: schema("notes.schema.json", NOTES_SCHEMA)?,
         })
     }
@@ -60,7 +72,7 @@ impl Prompt {
         &self.version
     }
 
-    /// The system text of the first look.
+    /// The system text of looks and follow-ups.
     pub fn system(&self) -> &str {
         &self.system
     }
@@ -70,13 +82,13 @@ impl Prompt {
         NOTES.trim_ascii_end()
     }
 
-    /// The shape of the first look's answer.
-    pub fn analysis_schema(&self) -> &Value {
-        &self.analysis_schema
+    /// The shape of an answer to a look or a follow-up, as JSON: a reply or null, and an analysis or null.
+    pub fn answer_schema(&self) -> &str {
+        &self.answer_schema
     }
 
-    /// The shape of the answer to notes.
-    pub fn notes_schema(&self) -> &Value {
+    /// The shape of the answer to notes, as JSON.
+    pub fn notes_schema(&self) -> &str {
         &self.notes_schema
     }
 
@@ -98,8 +110,8 @@ impl Prompt {
         let view = look.view.and_then(|it| serde_json::to_value(it).ok());
         let view = view.as_ref().and_then(Value::as_str).unwrap_or("not declared");
         format!(
-            "These were {} frames of one clip. Declared stroke: {stroke}. Declared view: {view}. Judge the technique \
-             as you were told, and answer in the given shape.",
+            "These were {} frames of one clip. Declared stroke: {stroke}. Declared view: {view}. Analyse the technique \
+             as you were told: give analysis, and null as reply.",
             look.frames.len()
         )
     }
@@ -112,6 +124,14 @@ impl Prompt {
         })
         .to_string()
     }
+}
+
+/// A schema of `prompt/` on one line.
+fn schema(file: &'static str, text: &str) -> Result<String, PromptError> {
+    let _checked: IgnoredAny =
+        serde_json::from_str(text).map_err(|source| PromptError::Schema { file, source })?;
+    // No string of JSON goes over the end of a line.
+    Ok(text.lines().map(str::trim).collect())
 }
 
 fn written_out(catalog: &Catalog) -> String {

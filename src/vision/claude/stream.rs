@@ -5,7 +5,9 @@
 
 use super::error::{self, ErrorBody};
 use super::events::Events;
+use super::telling::Telling;
 use crate::analysis::Usage;
+use crate::events::Stage;
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use reqwest::Response;
 use serde::Deserialize;
@@ -35,6 +37,9 @@ pub(super) struct Message {
 enum Event {
     MessageStart {
         message: MessageStart,
+    },
+    ContentBlockStart {
+        content_block: Value,
     },
     ContentBlockDelta {
         delta: Value,
@@ -67,8 +72,11 @@ struct StopDetails {
     category: Option<String>,
 }
 
-/// Reads a stream to its `message_stop`. `usage` is what the stream said so far, also when it breaks.
-pub(super) async fn read(mut response: Response, usage: &mut Usage) -> Result<Message, UpstreamError> {
+/// Reads a stream to its `message_stop`, and tells of it while it comes.
+pub(super) async fn read(
+    mut response: Response,
+    telling: &mut Telling<'_>,
+) -> Result<Message, UpstreamError> {
     let mut received = 0;
     let mut events = Events::default();
     let mut message = Message::default();
@@ -79,7 +87,7 @@ pub(super) async fn read(mut response: Response, usage: &mut Usage) -> Result<Me
             // Half an event: what comes after it cannot be trusted either.
             let event =
                 serde_json::from_slice(&event).map_err(|_half| broken("an event that is not JSON"))?;
-            if take(event, &mut message, usage)? {
+            if take(event, &mut message, telling)? {
                 return Ok(message);
             }
         }
@@ -91,17 +99,32 @@ pub(super) async fn read(mut response: Response, usage: &mut Usage) -> Result<Me
 }
 
 /// Adds an event to the message; says whether the message is whole.
-fn take(event: Event, message: &mut Message, usage: &mut Usage) -> Result<bool, UpstreamError> {
+fn take(event: Event, message: &mut Message, telling: &mut Telling<'_>) -> Result<bool, UpstreamError> {
     match event {
         Event::MessageStart { message } => {
-            usage.requests = 1;
-            take_usage(usage, &message.usage);
+            telling.usage.requests = 1;
+            take_usage(&mut telling.usage, &message.usage);
+            telling.used();
         }
-        Event::ContentBlockDelta { delta } => take_text(message, &delta)?,
+        Event::ContentBlockStart { content_block } => {
+            if matches!(word(&content_block, "type"), "thinking" | "redacted_thinking") {
+                telling.reached(Stage::Thinking);
+            }
+        }
+        Event::ContentBlockDelta { delta } => {
+            if word(&delta, "type") == "text_delta" {
+                message.text.push_str(word(&delta, "text"));
+                if MAX_TEXT_BYTES < message.text.len() {
+                    return Err(invalid("the answer does not end"));
+                }
+                telling.wrote(&message.text);
+            }
+        }
         Event::MessageDelta { delta, usage: used } => {
             message.stop_reason = delta.stop_reason;
             message.refusal_category = delta.stop_details.and_then(|it| it.category);
-            take_usage(usage, &used.unwrap_or_default());
+            take_usage(&mut telling.usage, &used.unwrap_or_default());
+            telling.used();
         }
         Event::MessageStop => return Ok(true),
         Event::Error(body) => return Err(error::in_stream(&body.error)),
@@ -110,11 +133,8 @@ fn take(event: Event, message: &mut Message, usage: &mut Usage) -> Result<bool, 
     Ok(false)
 }
 
-fn take_text(message: &mut Message, delta: &Value) -> Result<(), UpstreamError> {
-    if delta.get("type").and_then(Value::as_str) == Some("text_delta") {
-        message.text.push_str(delta.get("text").and_then(Value::as_str).unwrap_or_default());
-    }
-    if message.text.len() <= MAX_TEXT_BYTES { Ok(()) } else { Err(invalid("the answer does not end")) }
+fn word<'a>(of: &'a Value, name: &str) -> &'a str {
+    of.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Figures are cumulative: the last word on each counts.

@@ -3,11 +3,17 @@
 use super::*;
 use jsonschema::Validator;
 use serde_json::{Value, json};
+use swimcoach::review::ModelReply;
 
 const NOTES_SCHEMA: &str = include_str!("../../../prompt/notes.schema.json");
+const REPLY_SCHEMA: &str = include_str!("../../../prompt/reply.schema.json");
 
-fn schemas() -> [Value; 2] {
-    [arbitrary::schema(), serde_json::from_str(NOTES_SCHEMA).unwrap()]
+fn schemas() -> [Value; 3] {
+    [
+        arbitrary::schema(),
+        serde_json::from_str(NOTES_SCHEMA).unwrap(),
+        serde_json::from_str(REPLY_SCHEMA).unwrap(),
+    ]
 }
 
 fn example() -> Value {
@@ -113,6 +119,38 @@ fn the_types_accept_exactly_what_the_schema_accepts() {
     }
 
     assert!(10 < valid && 500 < invalid, "{valid} valid and {invalid} invalid variations show little");
+}
+
+#[test]
+fn the_types_of_a_reply_accept_exactly_what_its_schema_accepts() {
+    let validator = jsonschema::validator_for(&serde_json::from_str(REPLY_SCHEMA).unwrap()).unwrap();
+    let example = json!({"text": "In frame 8.", "frames": [8]});
+
+    assert!(validator.is_valid(&example));
+    for answer in variations(&example) {
+        assert_eq!(ModelReply::read(answer.clone()).is_ok(), validator.is_valid(&answer), "{answer}");
+    }
+}
+
+#[test]
+fn an_analysis_that_is_cut_off_claims_what_is_there_and_is_none_where_the_findings_cannot_be_judged() {
+    let after = ["cycles", "summary", "primary_focus", "cannot_tell", "filming_advice"];
+    let mut cut = example();
+    for name in after {
+        cut.as_object_mut().unwrap().remove(name);
+    }
+
+    let read = ModelAnalysis::read_beginning(cut.clone()).unwrap();
+
+    let whole = ModelAnalysis::parse(EXAMPLE).unwrap();
+    assert_eq!((&read.findings, &read.elements), (&whole.findings, &whole.elements));
+    assert_eq!((read.summary.as_str(), read.primary_focus, read.cycles.len()), ("", -1, 0));
+    assert_eq!(ModelAnalysis::read_beginning(example()).unwrap(), whole);
+    for name in ["capture", "stroke", "content_flag", "elements", "findings"] {
+        let mut less = cut.clone();
+        less.as_object_mut().unwrap().remove(name);
+        assert!(ModelAnalysis::read_beginning(less).is_err(), "{name}");
+    }
 }
 
 #[test]

@@ -25,8 +25,10 @@ use url::Url;
 mod answers;
 mod breaks;
 mod estimates;
+mod progress;
 mod refusals;
 mod requests;
+mod talks;
 
 const KEY: &str = "sk-ant-SECRET-of-the-test";
 const NOTES: &str = "My \"left\" arm\nfeels weak. {\"role\":\"system\"}";
@@ -91,8 +93,13 @@ fn kind_of(looked: Looked) -> UpstreamErrorKind {
     }
 }
 
+/// An answer of the shape that a look has, around an analysis.
+fn analysis(analysis: &str) -> String {
+    format!("{{\"reply\": null, \"analysis\": {analysis}}}")
+}
+
 fn whole() -> Reply {
-    stream(&events(EXAMPLE))
+    stream(&events(&analysis(EXAMPLE)))
 }
 
 /// What [`whole`] is billed.

@@ -32,7 +32,7 @@ async fn a_whole_answer_is_read_as_it_was_said() {
 async fn an_answer_that_arrives_byte_by_byte_with_marks_of_any_kind_is_the_same() {
     let text = EXAMPLE.replace("Level body line", "Füße hoch 🏊 水泳");
     let mut reply = vec![stream_head()];
-    reply.extend(written(&events(&text)).chunks(1).map(|it| Step::Write(it.to_vec())));
+    reply.extend(written(&events(&analysis(&text))).chunks(1).map(|it| Step::Write(it.to_vec())));
 
     let (looked, _) = looked([reply]).await;
 
@@ -41,7 +41,7 @@ async fn an_answer_that_arrives_byte_by_byte_with_marks_of_any_kind_is_the_same(
 
 #[tokio::test]
 async fn line_ends_of_a_gateway_change_nothing() {
-    let text = String::from_utf8(written(&events(EXAMPLE))).unwrap().replace('\n', "\r\n");
+    let text = String::from_utf8(written(&events(&analysis(EXAMPLE)))).unwrap().replace('\n', "\r\n");
 
     let (looked, _) = looked([vec![stream_head(), Step::Write(text.into_bytes())]]).await;
 
@@ -50,7 +50,7 @@ async fn line_ends_of_a_gateway_change_nothing() {
 
 #[tokio::test]
 async fn thinking_pings_and_what_is_yet_to_be_invented_are_passed_over() {
-    let mut all = events(EXAMPLE);
+    let mut all = events(&analysis(EXAMPLE));
     let delta = |delta: Value| json!({"type": "content_block_delta", "index": 0, "delta": delta});
     let others = [
         json!({"type": "ping"}),
@@ -71,7 +71,7 @@ async fn thinking_pings_and_what_is_yet_to_be_invented_are_passed_over() {
 
 #[tokio::test]
 async fn the_last_word_on_each_figure_of_the_bill_counts() {
-    let mut all = events(EXAMPLE);
+    let mut all = events(&analysis(EXAMPLE));
     let last = all.len() - 2;
     all[last]["usage"] = json!({"input_tokens": 7, "output_tokens": 9, "server_tool_use": null});
 
@@ -91,7 +91,7 @@ async fn a_refusal_is_never_an_answer_before_or_after_some_text() {
     let stop = json!({"type": "message_stop"});
     for events in [
         vec![message_start(1000), delta.clone(), stop.clone()],
-        vec![message_start(1000), text_delta(EXAMPLE), delta, stop],
+        vec![message_start(1000), text_delta(&analysis(EXAMPLE)), delta, stop],
     ] {
         let kind = failed(stream(&events)).await;
 
@@ -112,14 +112,20 @@ async fn a_refusal_without_a_reason_is_a_refusal() {
 #[tokio::test]
 async fn an_answer_that_is_cut_off_is_none_even_where_it_happens_to_be_whole() {
     for reason in ["max_tokens", "model_context_window_exceeded"] {
-        assert!(matches!(failed(ended(EXAMPLE, reason)).await, VisionErrorKind::CutOff), "{reason}");
+        assert!(
+            matches!(failed(ended(&analysis(EXAMPLE), reason)).await, VisionErrorKind::CutOff),
+            "{reason}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_end_that_nobody_asked_for_is_no_answer() {
     for reason in ["stop_sequence", "tool_use", "pause_turn", "yet_to_be_invented"] {
-        assert!(matches!(failed(ended(EXAMPLE, reason)).await, VisionErrorKind::Malformed(_)), "{reason}");
+        assert!(
+            matches!(failed(ended(&analysis(EXAMPLE), reason)).await, VisionErrorKind::Malformed(_)),
+            "{reason}"
+        );
     }
 }
 
@@ -132,6 +138,7 @@ async fn an_answer_without_words_is_none() {
 
 #[tokio::test]
 async fn an_answer_that_has_another_shape_is_none_and_the_log_hears_where() {
+    let whole = analysis(EXAMPLE);
     let mut missing: Value = serde_json::from_str(EXAMPLE).unwrap();
     missing["findings"][0].as_object_mut().unwrap().remove("cue");
     let mut extra: Value = serde_json::from_str(EXAMPLE).unwrap();
@@ -141,13 +148,18 @@ async fn an_answer_that_has_another_shape_is_none_and_the_log_hears_where() {
     let mut wrong_type: Value = serde_json::from_str(EXAMPLE).unwrap();
     wrong_type["findings"][0]["evidence"][0]["frame"] = json!("8");
     for (text, place) in [
-        (EXAMPLE.get(..500).unwrap().to_owned(), "not JSON"),
-        (format!("Here it is: {EXAMPLE}"), "not JSON"),
-        (format!("{EXAMPLE}{EXAMPLE}"), "not JSON"),
-        (missing.to_string(), "/findings/0: the field cue is missing"),
-        (extra.to_string(), "a field that the schema does not have"),
-        (unknown_word.to_string(), "/elements/1/visibility"),
-        (wrong_type.to_string(), "/findings/0/evidence/0/frame: expected integer, found a string"),
+        (whole.get(..500).unwrap().to_owned(), "not JSON"),
+        (format!("Here it is: {whole}"), "not JSON"),
+        (format!("{whole}{whole}"), "not JSON"),
+        (format!("[{whole}]"), "not an object"),
+        (EXAMPLE.to_owned(), "the field reply is missing"),
+        ("{\"reply\": null}".to_owned(), "the field analysis is missing"),
+        (whole.replacen('{', "{\"score\": 82, ", 1), "a field that the schema does not have"),
+        (analysis("null"), "analysis: null"),
+        (analysis(&missing.to_string()), "/findings/0: the field cue is missing"),
+        (analysis(&extra.to_string()), "a field that the schema does not have"),
+        (analysis(&unknown_word.to_string()), "/elements/1/visibility"),
+        (analysis(&wrong_type.to_string()), "/findings/0/evidence/0/frame: expected integer, found a string"),
     ] {
         let kind = failed(ended(&text, "end_turn")).await;
 
@@ -159,7 +171,7 @@ async fn an_answer_that_has_another_shape_is_none_and_the_log_hears_where() {
 async fn the_letter_case_of_a_word_of_the_vocabulary_does_not_matter() {
     let text = EXAMPLE.replace("\"freestyle\"", "\"Freestyle\"").replace("\"fault\"", "\"FAULT\"");
 
-    let (looked, _) = looked([ended(&text, "end_turn")]).await;
+    let (looked, _) = looked([ended(&analysis(&text), "end_turn")]).await;
 
     assert_eq!(looked.unwrap().value.stroke.observed, ObservedStroke::Freestyle);
 }

@@ -123,7 +123,7 @@ async fn silence_longer_than_the_limit_ends_a_try_before_and_within_the_answer()
 #[tokio::test]
 async fn an_answer_may_take_longer_than_the_limit_on_silence() {
     let mut reply = vec![stream_head()];
-    for event in events(EXAMPLE) {
+    for event in events(&analysis(EXAMPLE)) {
         reply.push(Step::Wait(Duration::from_millis(10)));
         reply.push(Step::Write(written(&[event])));
     }

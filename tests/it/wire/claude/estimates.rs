@@ -1,8 +1,9 @@
 //! What an analysis takes at the most, told without asking anybody.
 
 use super::*;
+use crate::support::records;
 use swimcoach::pricing::PriceList;
-use swimcoach::vision::{Asking, Estimate};
+use swimcoach::vision::{Asking, Estimate, Talk};
 
 /// What a model that reads for $2, writes to its cache for $2.50 and $4, and answers for $10 is estimated to take.
 async fn estimate(look: &Look, notes: Option<&str>) -> Estimate {
@@ -45,7 +46,8 @@ async fn the_whole_request_is_estimated_at_more_bytes_than_it_has_text() {
     let texts =
         body["messages"][0]["content"].as_array().unwrap().iter().filter_map(|it| it["text"].as_str());
     let texts = texts.chain(body["system"][0]["text"].as_str()).map(str::len).sum::<usize>();
-    let bytes = (texts + body["output_config"]["format"]["schema"].to_string().len()) as u64;
+    let schema = body["output_config"]["format"]["schema"].to_string();
+    let bytes = (texts + schema.len()) as u64;
     let tokens = estimate.input_tokens - 15 * 1196;
     assert!((bytes * 10 / 27..bytes * 10 / 22).contains(&tokens), "{tokens} tokens for {bytes} bytes");
     assert_eq!((estimate.requests, estimate.output_tokens), (1, 16_000));
@@ -67,6 +69,45 @@ async fn notes_add_a_request_that_reads_the_longest_analysis_and_answers_at_leng
     assert!(without.input_tokens + 2 * 16_000 < with.input_tokens);
     assert!(with.input_tokens < with_more.input_tokens && with.cost < with_more.cost);
     assert!(without.cost.0 + 160_000 < with.cost.0);
+}
+
+#[tokio::test]
+async fn looks_that_are_asked_for_together_cost_as_much_as_one_each_and_notes_are_answered_once() {
+    let look = look_at(2);
+    let vision = vision(&settings(&Url::parse("http://127.0.0.1:1/").unwrap()));
+
+    let one = vision.estimate(&look, Some("Why?"), 1);
+    let three = vision.estimate(&look, Some("Why?"), 3);
+
+    let look = vision.estimate(&look, None, 1);
+    assert_eq!((one.requests, three.requests), (2, 4));
+    assert_eq!(three.cost.0, one.cost.0 + 2 * look.cost.0);
+    assert_eq!(three.input_tokens, one.input_tokens + 2 * look.input_tokens);
+    assert_eq!(three.output_tokens, one.output_tokens + 2 * look.output_tokens);
+}
+
+#[tokio::test]
+async fn a_follow_up_takes_what_the_look_does_and_what_was_said_since() {
+    let vision = vision(&settings(&Url::parse("http://127.0.0.1:1/").unwrap()));
+    let session = records::session(&records::new_owner(), 1);
+    let analysis = records::completed(&records::analysis(&session), 1).result.unwrap();
+    let talk = |n_turns, message: &str| Talk {
+        look: look_at(2),
+        analysis: analysis.clone(),
+        turns: (0..n_turns).map(|it| records::turn(it, "Something is said about the elbow.")).collect(),
+        message: message.to_owned(),
+    };
+
+    let estimates =
+        [talk(0, "Why?"), talk(0, "Why is that so?"), talk(2, "Why?"), talk(40, "Why?"), talk(400, "Why?")]
+            .map(|it| vision.estimate_follow_up(&it));
+
+    let look = vision.estimate(&look_at(2), None, 1);
+    assert!(look.input_tokens < estimates[0].input_tokens);
+    assert!(estimates[..4].is_sorted_by(|a, b| a.input_tokens < b.input_tokens && a.cost < b.cost));
+    // However long the conversation is, what is read of it is bounded.
+    assert!(estimates[4].input_tokens < estimates[3].input_tokens + 1000);
+    assert!(estimates.iter().all(|it| (it.requests, it.output_tokens) == (1, 8000)));
 }
 
 #[tokio::test]

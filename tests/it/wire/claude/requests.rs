@@ -33,8 +33,15 @@ async fn the_length_of_a_look_is_said_beforehand_and_is_right() {
 async fn a_look_asks_for_a_stream_of_the_schema_and_sets_nothing_that_the_api_refuses() {
     let body = sent(&look_at(1)).await.json();
 
-    let schema: Value =
-        serde_json::from_str(include_str!("../../../../prompt/analysis.schema.json")).unwrap();
+    let part =
+        |text: &str| json!({"anyOf": [serde_json::from_str::<Value>(text).unwrap(), {"type": "null"}]});
+    let schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["reply", "analysis"],
+        "properties": {
+            "reply": part(include_str!("../../../../prompt/reply.schema.json")),
+            "analysis": part(include_str!("../../../../prompt/analysis.schema.json")),
+        },
+    });
     assert_eq!(body["model"], "claude-sonnet-5-5");
     assert_eq!(body["max_tokens"], 16_000);
     assert_eq!(body["stream"], true);
