@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy allows it in test functions but not in what they call")]
 
+mod conversation;
 mod service;
 
 #[expect(dead_code, reason = "most of its pictures are bad ones, for other tests")]
