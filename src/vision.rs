@@ -51,7 +51,7 @@ pub trait VisionClient: Debug + Send + Sync {
     fn estimate_follow_up(&self, talk: &Talk) -> Estimate;
 
     /// The size in pixels at which a picture of this size is best sent, among `n_frames`: the size itself, or a
-    /// smaller one of the same shape where the model sees no more or takes no more.
+    /// smaller one of the same shape where the model sees no more or takes no more. That one's is itself.
     fn sent_size(&self, width: u32, height: u32, n_frames: usize) -> (u32, u32);
 
     /// The model's id as results name it; `mock` when no model looks.
@@ -84,7 +84,7 @@ impl Debug for Look {
     }
 }
 
-/// One asking of the model: what it may cost, and how it goes along.
+/// One asking of the model: what it may cost, and how it goes along. Each call has its own.
 #[derive(Debug, Clone)]
 pub struct Asking {
     /// The most that it may cost in all.
@@ -114,9 +114,11 @@ pub struct Progress {
     pub stage: Option<Stage>,
     /// What was spent, this try and those before it.
     pub usage: Usage,
-    /// Of a look: the answer up to its last whole finding, once there is one.
+    /// Of a look: the answer up to its last whole finding, once there is one. What comes after the findings claims
+    /// nothing yet.
     pub analysis: Option<ModelAnalysis>,
-    /// Of a follow-up: the answer's text so far.
+    /// Of a follow-up: the answer's text so far, as the model writes it; [`crate::review::reply_so_far`] has what may
+    /// be shown of it.
     pub text: String,
 }
 
@@ -140,11 +142,12 @@ pub struct LookFrame {
     pub number: FrameNumber,
     /// Its time in the clip in milliseconds, when known.
     pub timestamp_ms: Option<u64>,
-    /// Width in pixels.
+    /// Width in pixels, as it is sent.
     pub width: u32,
-    /// Height in pixels.
+    /// Height in pixels, as it is sent.
     pub height: u32,
-    /// The stored JPEG.
+    /// The JPEG as it is sent: the stored one, or the same scaled to [`VisionClient::sent_size`]. Follow-ups send the
+    /// bytes of the look, or they read nothing from the cache.
     pub jpeg: Bytes,
 }
 

@@ -12,7 +12,7 @@ const QUALITY: u8 = 85;
 ///
 /// The frame is upright and within the limits, since it came in by [`super::admit`]. The same bytes and size give
 /// the same bytes on processors of one kind, so that the prompt cache holds. It takes tens of milliseconds and up
-/// to about 16 bytes of memory a pixel, so it belongs on a blocking thread and under a bound.
+/// to about 20 bytes of memory a pixel, so it belongs on a blocking thread and under a bound.
 pub fn scaled(jpeg: &Bytes, width: u32, height: u32) -> Result<Bytes, JpegError> {
     let pixels = decode(jpeg, Colors::AsStored, u64::MAX).map_err(JpegError::Damaged)?;
     let (large, color) = picture(pixels)?;
