@@ -37,6 +37,7 @@ use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Estimate, VisionClient};
 use chrono::{DateTime, SubsecRound, Utc};
+use conversation::Answers;
 use follow::Followed;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub struct Coach {
     scan_when_idle: bool,
     max_of_caller: usize,
     jobs: Jobs,
+    answers: Answers,
     followed: Followed,
     metrics: AnalysisMetrics,
     /// Bounds how many threads decode pixels at one time, and with them the memory that pixels take.
@@ -219,6 +221,7 @@ impl Coach {
                 waiting: limits.jobs.max_waiting,
                 of_owner: limits.jobs.max_of_caller,
             }),
+            answers: Answers::new(limits.jobs.max_running),
             followed: Followed::default(),
             metrics,
             pixels: Arc::new(Semaphore::new(cores)),
@@ -257,6 +260,7 @@ impl Coach {
         let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
         let frames = self.storage.delete_frames(id).await?;
         self.jobs.cancel(id);
+        self.answers.cut(id);
         // What the record was counted from goes with it.
         self.sessions.settle(&upload_charge(&record.session)).await?;
         let records = self.sessions.delete_session(owner, id).await?;

@@ -16,7 +16,6 @@ pub(super) type Fetched<'a> = (&'a Frame, Bytes);
 
 impl Coach {
     /// Exactly what an analysis was shown that left these frames out: the same bytes each time.
-    #[expect(dead_code, reason = "the conversation shows the frames again from its next commit on")]
     pub(super) async fn prepare_look(
         &self,
         session: &Session,
