@@ -41,6 +41,8 @@ const API_VERSION: &str = "2026-10-21";
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request, less a margin.
 const MAX_REQUEST_BYTES: u64 = 31 << 20;
+/// Bytes of that margin that a conversation may have, so that one about the heaviest look goes on.
+const MAX_TALK_BYTES: u64 = 1 << 19;
 /// The most bytes of one picture in base64.
 const MAX_IMAGE_BYTES: usize = 10 << 20;
 /// The most tokens of an answer to a message, thinking included: 150 words are far below.

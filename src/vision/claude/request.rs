@@ -6,7 +6,7 @@
 use super::body::{Body, Segment};
 use super::model::Model;
 use super::model::{MANY_IMAGES, MANY_IMAGES_SIDE};
-use super::{ClaudeVision, MAX_FOLLOW_UP_TOKENS, MAX_IMAGE_BYTES, MAX_REQUEST_BYTES};
+use super::{ClaudeVision, MAX_FOLLOW_UP_TOKENS, MAX_IMAGE_BYTES, MAX_REQUEST_BYTES, MAX_TALK_BYTES};
 use crate::analysis::PublishedAnalysis;
 use crate::session::Role;
 use crate::vision::prompt::{Prompt, Said};
@@ -28,7 +28,7 @@ impl ClaudeVision {
     /// The request to judge the frames.
     pub(super) fn look_body(&self, look: &Look) -> Result<Body, VisionErrorKind> {
         self.check_frames(look)?;
-        checked(self.body(Pass::Look, self.look_message(look)))
+        checked(self.body(Pass::Look, self.look_message(look)), MAX_REQUEST_BYTES)
     }
 
     /// The request to answer a message: the same, and what was said since.
@@ -36,7 +36,7 @@ impl ClaudeVision {
         self.check_frames(&talk.look)?;
         let mut messages = self.look_message(&talk.look);
         messages.extend(self.prompt.messages(talk).iter().map(message));
-        checked(self.body(Pass::FollowUp, messages))
+        checked(self.body(Pass::FollowUp, messages), MAX_REQUEST_BYTES + MAX_TALK_BYTES)
     }
 
     /// The request to answer notes.
@@ -142,8 +142,8 @@ fn message(said: &Said) -> Segment {
     Segment::json(format!(r#",{{"role":"{role}","content":[{text}]}}"#))
 }
 
-fn checked(body: Body) -> Result<Body, VisionErrorKind> {
-    if MAX_REQUEST_BYTES < body.len() {
+fn checked(body: Body, max_bytes: u64) -> Result<Body, VisionErrorKind> {
+    if max_bytes < body.len() {
         let megabytes = body.len() >> 20;
         return Err(VisionErrorKind::TooLarge(format!(
             "they are {megabytes} MB, and the model takes 32 MB at once"

@@ -39,6 +39,7 @@ enum Event {
         message: MessageStart,
     },
     ContentBlockStart {
+        #[serde(default)]
         content_block: Value,
     },
     ContentBlockDelta {

@@ -233,3 +233,19 @@ async fn a_talk_about_frames_that_the_api_would_refuse_is_not_sent() {
 
     assert!(matches!(error.kind, VisionErrorKind::TooLarge(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn the_heaviest_look_that_is_taken_can_be_talked_about_at_length() {
+    let server = ClaudeServer::start([whole(), replied()]).await;
+    let vision = vision(&settings(server.url()));
+    let mut long = talk(40);
+    long.turns.iter_mut().for_each(|it| it.content = "word ".repeat(1000));
+    long.look.frames =
+        (1..=31).map(|it| LookFrame { jpeg: Bytes::from(vec![7; 782_000]), ..frame(it) }).collect();
+
+    vision.look(&long.look, &Asking::default()).await.unwrap();
+    vision.follow_up(&long, &Asking::default()).await.unwrap();
+
+    let [look, talk] = [0, 1].map(|it| server.requests()[it].body.len());
+    assert!((31 << 20) - 300_000 < look && look <= 31 << 20 && 31 << 20 < talk, "{look} {talk}");
+}
