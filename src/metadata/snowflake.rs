@@ -34,20 +34,25 @@
 pub mod account;
 pub mod key_pair;
 mod migrations;
+mod reserving;
 mod rows;
 pub mod sql_api;
 mod statements;
 
 pub use self::migrations::Migration;
 
+use self::reserving::Reserving;
 use self::rows::KeptRecord;
 use self::sql_api::{ResultSet, SqlApi, SqlApiSettings, Statement};
+use self::statements::charges;
+use super::rules::{HELD_FOR, before_start, gives_way};
 use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,20 +63,21 @@ const DELETION_MEMORY: TimeDelta = TimeDelta::days(1);
 /// How long a check may take. It needs no warehouse that would have to wake up.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the start of an analysis is tried anew because another one came between. That one is then
-/// found to run, unless it has ended already.
-const START_ROUNDS: u32 = 4;
+/// How often a value is exchanged anew because another one came between. That one then stands against the next
+/// exchange, unless it is over already.
+const EXCHANGE_ROUNDS: u32 = 4;
 
 /// Keeps records in a schema of Snowflake.
 #[derive(Debug, Clone)]
 pub struct SnowflakeSessionStore {
     api: Arc<SqlApi>,
+    reserving: Arc<Reserving>,
 }
 
 impl SnowflakeSessionStore {
     /// A store over the tables that [`migrate`](Self::migrate) makes. Nothing is asked yet.
     pub fn connect(settings: &SqlApiSettings) -> Result<Self, UpstreamError> {
-        Ok(Self { api: Arc::new(SqlApi::connect(settings)?) })
+        Ok(Self { api: Arc::new(SqlApi::connect(settings)?), reserving: Arc::default() })
     }
 
     /// Makes the tables and views that are missing, and returns the migrations that did. May be repeated,
@@ -89,6 +95,21 @@ impl SnowflakeSessionStore {
             UpstreamError::new(Service::Records, operation, UpstreamErrorKind::Rejected, error)
         })?;
         self.api.execute(operation, &statement).await
+    }
+
+    /// Appends a state of an analysis, where it still may be. `state` is the analysis as JSON.
+    async fn append_state(
+        &self,
+        operation: &'static str,
+        analysis: &Analysis,
+        state: &str,
+    ) -> Result<Recorded, UpstreamError> {
+        let appended = self.run(operation, statements::insert_state(analysis, state)).await?;
+        if 0 < appended.stats().inserted {
+            return Ok(Recorded::Kept);
+        }
+        let found = self.run(operation, statements::select_state(analysis)).await?;
+        Ok(if found.is_empty() { Recorded::Superseded } else { Recorded::Kept })
     }
 
     async fn records(
@@ -136,43 +157,46 @@ impl SessionStore for SnowflakeSessionStore {
         stale_before: DateTime<Utc>,
     ) -> Result<StartedAnalysis, UpstreamError> {
         const OPERATION: &str = "start_analysis";
-        let wrong = |kind, why| UpstreamError::new(Service::Records, OPERATION, kind, why);
-        let state = serde_json::to_string(analysis)
-            .map_err(|error| wrong(UpstreamErrorKind::Rejected, error.to_string()))?;
-        for _ in 0..START_ROUNDS {
+        let state = text_of(OPERATION, analysis)?;
+        for _ in 0..EXCHANGE_ROUNDS {
             let found = statements::select_anybodys_session(analysis.session_id);
             let Some(kept) = self.records(OPERATION, found).await?.into_iter().next() else {
                 return Ok(StartedAnalysis::NoSession);
             };
-            if let Some(running) = kept.running(analysis, stale_before) {
-                return Ok(StartedAnalysis::AlreadyRunning(Box::new(running.clone())));
-            }
-            // It is ours already where the answer to an earlier exchange was lost.
-            let started = kept.started.as_deref();
-            let exchange = statements::exchange_started(analysis.session_id, started, &state);
-            if started == Some(&state) || 0 < self.run(OPERATION, Ok(exchange)).await?.stats().updated {
-                return match self.run(OPERATION, statements::insert_state(analysis, &state)).await {
-                    // It is won, and everybody sees it run: whoever asked must run it. A later state follows.
-                    Err(error) if !error.kind.blames_request() => {
-                        tracing::warn!(
-                            analysis.id = %analysis.id, %error, cause = %error.source,
-                            "the analysis {} was started, and its first state is not written yet", analysis.id,
-                        );
-                        Ok(StartedAnalysis::Started)
+            match before_start(&kept.record.analyses, analysis, stale_before) {
+                // The answer to an earlier exchange was lost, and the state may be still to come.
+                Some(StartedAnalysis::Started) => {}
+                Some(outcome) => return Ok(outcome),
+                None => {
+                    let started = kept.started.as_deref();
+                    let exchange = statements::exchange_started(analysis.session_id, started, &state);
+                    if self.run(OPERATION, Ok(exchange)).await?.stats().updated == 0 {
+                        continue;
                     }
-                    result => result.map(|_| StartedAnalysis::Started),
-                };
+                }
+            }
+            match self.append_state(OPERATION, analysis, &state).await {
+                Ok(Recorded::Kept) => return Ok(StartedAnalysis::Started),
+                // It was ended meanwhile, or its session was.
+                Ok(Recorded::Superseded) => {}
+                Err(error) if error.kind.blames_request() => return Err(error),
+                // It is won, and everybody sees it run: whoever asked must run it. A later state follows.
+                Err(error) => {
+                    tracing::warn!(
+                        analysis.id = %analysis.id, %error, cause = %error.source,
+                        "the analysis {} was started, and its first state is not written yet", analysis.id,
+                    );
+                    return Ok(StartedAnalysis::Started);
+                }
             }
         }
-        let why = format!("another analysis came between {START_ROUNDS} times");
-        Err(wrong(UpstreamErrorKind::Unavailable, why))
+        Err(crowded(OPERATION))
     }
 
     async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
-        let statement =
-            serde_json::to_string(analysis).and_then(|state| statements::insert_state(analysis, &state));
-        self.run("record_analysis", statement).await?;
-        Ok(Recorded::Kept)
+        const OPERATION: &str = "record_analysis";
+        let state = text_of(OPERATION, analysis)?;
+        self.append_state(OPERATION, analysis, &state).await
     }
 
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
@@ -206,33 +230,61 @@ impl SessionStore for SnowflakeSessionStore {
 
     async fn unfinished_analyses(
         &self,
-        _since: DateTime<Utc>,
+        since: DateTime<Utc>,
     ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
-        Ok(Vec::new())
+        const OPERATION: &str = "unfinished_analyses";
+        let set = self.run(OPERATION, Ok(statements::select_unfinished(since))).await?;
+        rows::read_unfinished(OPERATION, &set, since)
     }
 
     async fn claim_answer(
         &self,
-        _claim: &AnswerClaim,
-        _stale_before: DateTime<Utc>,
+        claim: &AnswerClaim,
+        stale_before: DateTime<Utc>,
     ) -> Result<ClaimedAnswer, UpstreamError> {
-        Ok(ClaimedAnswer::Claimed)
+        const OPERATION: &str = "claim_answer";
+        let text = text_of(OPERATION, claim)?;
+        for _ in 0..EXCHANGE_ROUNDS {
+            let set = self.run(OPERATION, Ok(statements::select_answering(claim.session))).await?;
+            let Some(kept) = rows::read_answering(OPERATION, &set)? else {
+                return Ok(ClaimedAnswer::NoSession);
+            };
+            if kept.turns.contains(&claim.number) {
+                return Ok(ClaimedAnswer::Answered);
+            }
+            if let Some(held) = kept.claim {
+                let is_answered = kept.turns.contains(&held.number);
+                if !gives_way(&held, claim, stale_before, is_answered) {
+                    return Ok(ClaimedAnswer::Taken(held));
+                }
+            }
+            let exchange = statements::exchange_answering(claim.session, kept.text.as_deref(), &text);
+            if 0 < self.run(OPERATION, Ok(exchange)).await?.stats().updated {
+                return Ok(ClaimedAnswer::Claimed);
+            }
+        }
+        Err(crowded(OPERATION))
     }
 
-    async fn release_answer(&self, _claim: &AnswerClaim) -> Result<(), UpstreamError> {
-        Ok(())
+    async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        self.run("release_answer", Ok(statements::release_answering(claim))).await.map(drop)
     }
 
-    async fn reserve(&self, _charge: &Charge, _budgets: &Budgets) -> Result<Reservation, UpstreamError> {
-        Ok(Reservation::Held)
+    async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError> {
+        self.hold(charge, budgets).await
     }
 
-    async fn settle(&self, _charge: &Charge) -> Result<(), UpstreamError> {
-        Ok(())
+    async fn settle(&self, charge: &Charge) -> Result<(), UpstreamError> {
+        let charge = Charge { is_settled: true, ..charge.clone() };
+        let statement = charges::insert_charge(&charge, &self.reserving.written());
+        self.run("settle", statement).await.map(drop)
     }
 
-    async fn month_usage(&self, _owner: &Owner, _month: Month) -> Result<MonthUsage, UpstreamError> {
-        Ok(MonthUsage::default())
+    async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError> {
+        const OPERATION: &str = "month_usage";
+        let statement = charges::select_usage(owner, month, Utc::now() - HELD_FOR);
+        let set = self.run(OPERATION, Ok(statement)).await?;
+        rows::read_usage(OPERATION, &set)
     }
 
     async fn check(&self) -> Result<StoreHealth, UpstreamError> {
@@ -254,4 +306,16 @@ impl SessionStore for SnowflakeSessionStore {
             }
         }
     }
+}
+
+/// A value as it is kept.
+fn text_of<T: Serialize>(operation: &'static str, value: &T) -> Result<String, UpstreamError> {
+    serde_json::to_string(value)
+        .map_err(|error| UpstreamError::new(Service::Records, operation, UpstreamErrorKind::Rejected, error))
+}
+
+/// What an exchange fails with that others always came before.
+fn crowded(operation: &'static str) -> UpstreamError {
+    let why = format!("others came between {EXCHANGE_ROUNDS} times");
+    UpstreamError::new(Service::Records, operation, UpstreamErrorKind::Unavailable, why)
 }

@@ -4,14 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use crate::support::records::{
-    DIFFICULT_TEXT, analysis, at, completed, failed, new_owner, renewed, session, turn,
+    DIFFICULT_TEXT, analysis, at, charge, claim, completed, failed, new_owner, renewed, session, taken_up,
+    turn,
 };
 use crate::support::snowflake_stub::{Fault, Ran, SnowflakeStub};
 use axum::http::StatusCode;
+use futures_util::future::join_all;
 use std::collections::BTreeSet;
+use swimcoach::analysis::MicroUsd;
+use swimcoach::ledger::{BudgetScope, Budgets, Charge, ChargeKind, Month, Reservation, StorageUse};
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
-use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
-use swimcoach::session::{Analysis, Owner, Session};
+use swimcoach::metadata::{ClaimedAnswer, SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::session::{Analysis, AnswerClaim, Owner, Session};
 use swimcoach::upstream::UpstreamErrorKind;
 
 const REFUSED: Fault = Fault::Refused { code: "090001", sql_state: "XX000" };
@@ -40,6 +44,14 @@ async fn record_of(store: &SnowflakeSessionStore, session: &Session) -> Option<S
     store.session(&session.owner, session.id).await.unwrap()
 }
 
+fn callers(budget: u64) -> Budgets {
+    Budgets { caller: Some(MicroUsd(budget)), service: None }
+}
+
+async fn reserved(store: &SnowflakeSessionStore, owner: &Owner) -> MicroUsd {
+    store.month_usage(owner, Month::of(at(0))).await.unwrap().reserved
+}
+
 /// What was run since the log had `before` lines.
 fn since(stub: &SnowflakeStub, before: usize) -> Vec<Ran> {
     stub.log().split_off(before)
@@ -55,8 +67,9 @@ async fn no_table_keeps_what_was_deleted() {
 
     let mut tables = stub.log();
     // The list of migrations says nothing about anybody.
-    tables.retain(|it| it.text.contains(" TABLE ") && !it.text.contains(" schema_migrations "));
-    assert_eq!(tables.len(), 4, "{tables:?}");
+    tables.retain(|it| it.text.contains("CREATE ") && it.text.contains(" TABLE "));
+    tables.retain(|it| !it.text.contains(" schema_migrations "));
+    assert_eq!(tables.len(), 6, "{tables:?}");
     for table in tables {
         assert!(table.text.contains("CREATE TRANSIENT TABLE"), "{table:?}");
         assert!(table.text.contains("DATA_RETENTION_TIME_IN_DAYS = 0"), "{table:?}");
@@ -76,9 +89,11 @@ async fn an_upload_and_each_read_cost_one_statement() {
     store.existing_sessions(&[]).await.unwrap();
     store.append_turns(session.id, &[turn(0, "Why?"), turn(1, "Because.")]).await.unwrap();
     store.append_turns(session.id, &[]).await.unwrap();
+    store.unfinished_analyses(at(0)).await.unwrap();
+    store.month_usage(&session.owner, Month::of(at(0))).await.unwrap();
 
     let n_changed: Vec<_> = since(&stub, before).iter().map(|it| it.n_changed).collect();
-    assert_eq!(n_changed, [1, 0, 0, 0, 2]);
+    assert_eq!(n_changed, [1, 0, 0, 0, 2, 0, 0]);
 }
 
 #[tokio::test]
@@ -92,6 +107,14 @@ async fn the_text_of_a_statement_never_depends_on_a_value() {
         let analysis = started(&store, &session).await;
         store.record_analysis(&completed(&analysis, 5)).await.unwrap();
         store.append_turns(session.id, &[turn(0, content)]).await.unwrap();
+        let claim = AnswerClaim { message_sha256: content.to_owned(), ..claim(&session, 1) };
+        store.claim_answer(&claim, at(0)).await.unwrap();
+        store.release_answer(&claim).await.unwrap();
+        let charge = charge(&session.owner, content.len() as u64);
+        store.reserve(&charge, &callers(5)).await.unwrap();
+        store.settle(&charge).await.unwrap();
+        store.month_usage(&session.owner, Month::of(at(0))).await.unwrap();
+        store.unfinished_analyses(at(0)).await.unwrap();
         store.session(&session.owner, session.id).await.unwrap();
         store.list_sessions(&session.owner, Some(session.id), 7).await.unwrap();
         store.existing_sessions(&vec![session.id; content.len()]).await.unwrap();
@@ -180,13 +203,12 @@ async fn a_key_that_was_written_twice_at_once_counts_once() {
     let twice = record_of(&store, &session).await;
     let listed = store.list_sessions(&session.owner, None, 2).await.unwrap();
     let existing = store.existing_sessions(&[session.id]).await.unwrap();
-    store.record_analysis(&renewed(&analysis, 1)).await.unwrap();
     let removed = store.delete_session(&session.owner, session.id).await.unwrap();
 
     assert_eq!(twice, once);
     assert_eq!(listed, once.into_iter().collect::<Vec<_>>());
     assert_eq!(existing, [session.id]);
-    assert_eq!(removed, 1 + 2 + 3 + 2, "session, frames, states, turns");
+    assert_eq!(removed, 1 + 2 + 2 + 2, "session, frames, states, turns");
     assert_eq!(count(&stub, "sessions"), 0);
 }
 
@@ -283,6 +305,191 @@ async fn an_end_that_is_recorded_without_its_beginning_is_the_end() {
 
     assert_eq!(record_of(&store, &session).await.unwrap().analyses, [failed(&analysis, 0)]);
     started(&store, &session).await;
+}
+
+#[tokio::test]
+async fn an_analysis_that_was_ended_while_it_was_taken_up_has_ended() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let abandoned = started(&store, &session).await;
+    let ended = failed(&abandoned, 5);
+    stub.fail_next("INTO analysis_states", Fault::LostAnswer(StatusCode::GATEWAY_TIMEOUT));
+    store.record_analysis(&ended).await.unwrap();
+    stub.rows("CREATE TABLE hidden AS SELECT * FROM analysis_states WHERE status = 'failed'");
+    stub.rows("DELETE FROM analysis_states WHERE status = 'failed'");
+    stub.rows(
+        "CREATE TRIGGER ended_meanwhile AFTER UPDATE ON sessions
+         BEGIN INSERT INTO analysis_states SELECT * FROM hidden; END",
+    );
+
+    let outcome = store.start_analysis(&taken_up(&abandoned, 60_000), at(60_000)).await.unwrap();
+
+    assert_eq!(outcome, StartedAnalysis::HasEnded(Box::new(ended.clone())));
+    assert_eq!(record_of(&store, &session).await.unwrap().analyses, [ended]);
+}
+
+#[tokio::test]
+async fn an_analysis_that_was_started_and_has_no_state_yet_is_unfinished() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let abandoned = started(&store, &session).await;
+    let next = taken_up(&abandoned, 60_000);
+    stub.fail_next("INTO analysis_states", REFUSED);
+    store.start_analysis(&next, at(60_000)).await.unwrap_err();
+
+    let unfinished = store.unfinished_analyses(at(1)).await.unwrap();
+    store.record_analysis(&failed(&abandoned, 60_001)).await.unwrap();
+    let when_ended = store.unfinished_analyses(at(1)).await.unwrap();
+
+    assert_eq!(unfinished, [(session.owner, next)]);
+    assert_eq!(when_ended, []);
+}
+
+#[tokio::test]
+async fn of_two_ends_that_were_written_at_once_the_whole_result_counts() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let analysis = started(&store, &session).await;
+    store.record_analysis(&failed(&analysis, 30)).await.unwrap();
+    stub.rows("CREATE TABLE hidden AS SELECT * FROM analysis_states WHERE status = 'failed'");
+    stub.rows("DELETE FROM analysis_states WHERE status = 'failed'");
+    store.record_analysis(&completed(&analysis, 20)).await.unwrap();
+    stub.rows("INSERT INTO analysis_states SELECT * FROM hidden");
+
+    assert_eq!(record_of(&store, &session).await.unwrap().analyses, [completed(&analysis, 20)]);
+}
+
+#[tokio::test]
+async fn a_claim_costs_two_statements_and_holds_for_a_copy_that_was_written_late() {
+    let (stub, store) = opened().await;
+    let session = created(&store).await;
+    let holder = claim(&session, 0);
+    let before = stub.log().len();
+
+    stub.fail_next("SET answering", Fault::LostAnswer(StatusCode::GATEWAY_TIMEOUT));
+    let outcome = store.claim_answer(&holder, at(0)).await.unwrap();
+    let statements = since(&stub, before);
+    stub.rows("INSERT INTO sessions SELECT * FROM sessions");
+    stub.rows("UPDATE sessions SET answering = NULL WHERE rowid = 2");
+    let other = store.claim_answer(&claim(&session, 0), at(0)).await.unwrap();
+    let renewed = AnswerClaim { renewed_at: at(9), ..holder.clone() };
+    let renewal = store.claim_answer(&renewed, at(0)).await.unwrap();
+    store.release_answer(&holder).await.unwrap();
+    let after = store.claim_answer(&claim(&session, 0), at(0)).await.unwrap();
+
+    assert_eq!(outcome, ClaimedAnswer::Claimed);
+    assert_eq!(statements.iter().map(|it| it.n_changed).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(other, ClaimedAnswer::Taken(holder));
+    assert_eq!([renewal, after], [ClaimedAnswer::Claimed, ClaimedAnswer::Claimed]);
+}
+
+#[tokio::test]
+async fn an_amount_is_held_in_two_statements_and_without_a_budget_in_one() {
+    let (stub, store) = opened().await;
+    let owner = new_owner();
+    let mut costs = Vec::new();
+
+    for (amount, budgets) in [(100, Budgets::default()), (100, callers(1_000)), (801, callers(1_000))] {
+        let before = stub.log().len();
+        store.reserve(&charge(&owner, amount), &budgets).await.unwrap();
+        costs.push(since(&stub, before).len());
+    }
+
+    assert_eq!(costs, [1, 2, 3], "what does not fit is withdrawn");
+    assert_eq!(reserved(&store, &owner).await, MicroUsd(200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_hold_no_more_together_than_fits_the_budget() {
+    let (stub, one) = opened().await;
+    let stores = [one, stub.store()];
+    let owner = new_owner();
+    let charges: Vec<_> = (0..50).map(|_| charge(&owner, 100)).collect();
+    let budgets = Budgets { service: Some(MicroUsd(1_000)), ..callers(1_000) };
+
+    let reservations =
+        charges.iter().zip(stores.iter().cycle()).map(|(it, store)| store.reserve(it, &budgets));
+    let outcomes = join_all(reservations).await;
+
+    let held: Vec<_> = outcomes.into_iter().filter(|it| *it.as_ref().unwrap() == Reservation::Held).collect();
+    assert!((1..=10).contains(&held.len()), "{} are held", held.len());
+    assert_eq!(reserved(&stores[0], &owner).await, MicroUsd(100 * held.len() as u64));
+    // Where both withdrew for the sake of each other, there is room left for the next.
+    for _ in held.len()..10 {
+        assert_eq!(stores[1].reserve(&charge(&owner, 100), &budgets).await.unwrap(), Reservation::Held);
+    }
+    let (scope, budget, taken) = (BudgetScope::Caller, MicroUsd(1_000), MicroUsd(1_000));
+    let refused = stores[0].reserve(&charge(&owner, 1), &budgets).await.unwrap();
+    assert_eq!(refused, Reservation::OverBudget { scope, budget, taken });
+}
+
+#[tokio::test]
+async fn what_another_process_withdraws_makes_room_when_it_is_tried_again() {
+    let (stub, one) = opened().await;
+    let other = stub.store();
+    let owner = new_owner();
+    other.reserve(&charge(&owner, 600), &callers(1_000)).await.unwrap();
+    // It is withdrawn as soon as the first try has added up.
+    stub.rows(
+        "CREATE TRIGGER withdrawn_meanwhile AFTER INSERT ON withdrawals WHEN 1 = (SELECT count(*) FROM withdrawals)
+         BEGIN INSERT INTO withdrawals SELECT write_id, recorded_at FROM charges WHERE amount = 600; END",
+    );
+
+    let outcome = one.reserve(&charge(&owner, 500), &callers(1_000)).await.unwrap();
+
+    assert_eq!(outcome, Reservation::Held);
+    assert_eq!(reserved(&one, &owner).await, MicroUsd(500));
+}
+
+#[tokio::test]
+async fn a_reservation_that_failed_half_way_holds_nothing_and_leaves_what_was_held() {
+    let (stub, store) = opened().await;
+    let owner = new_owner();
+    let charge = charge(&owner, 500);
+    store.reserve(&charge, &callers(1_000)).await.unwrap();
+    let larger = Charge { amount: MicroUsd(900), ..charge };
+    stub.fail_next("is_unsure", REFUSED);
+
+    let failure = store.reserve(&larger, &callers(1_000)).await.unwrap_err();
+
+    assert_eq!(failure.operation, "reserve");
+    assert_eq!(reserved(&store, &owner).await, MicroUsd(500));
+}
+
+#[tokio::test]
+async fn what_nobody_settles_is_held_for_a_day() {
+    let (stub, store) = opened().await;
+    let owner = new_owner();
+    store.reserve(&charge(&owner, 1_000), &callers(1_000)).await.unwrap();
+    let mut outcomes = Vec::new();
+
+    for seconds in [24 * 3600 - 60, 120] {
+        stub.rows(&format!(
+            "UPDATE charges SET recorded_at = printf('%010d.000000000', substr(recorded_at, 1, 10) - {seconds})"
+        ));
+        let reserved = reserved(&store, &owner).await;
+        outcomes.push((reserved, store.reserve(&charge(&owner, 1), &callers(1_000)).await.unwrap()));
+    }
+
+    let (scope, budget) = (BudgetScope::Caller, MicroUsd(1_000));
+    let refused = Reservation::OverBudget { scope, budget, taken: budget };
+    assert_eq!(outcomes, [(budget, refused), (MicroUsd(0), Reservation::Held)]);
+}
+
+#[tokio::test]
+async fn what_was_settled_twice_at_once_counts_once_and_no_number_is_clipped() {
+    let (stub, store) = opened().await;
+    let owner = new_owner();
+    let storage = StorageUse { frames: 0, bytes: 0, class_a: 0, class_b: 15 };
+    store.settle(&Charge { storage, ..charge(&owner, 300) }).await.unwrap();
+    stub.rows("INSERT INTO charges SELECT * FROM charges");
+
+    let storage = StorageUse { class_b: u64::MAX, ..storage };
+    let refused = store.settle(&Charge { storage, ..charge(&owner, 300) }).await.unwrap_err();
+
+    assert_eq!(refused.kind, UpstreamErrorKind::Rejected);
+    let usage = store.month_usage(&owner, Month::of(at(0))).await.unwrap();
+    assert_eq!((usage.analyses, usage.storage.class_b), (1, 15));
 }
 
 #[tokio::test]
@@ -393,7 +600,10 @@ async fn tables_are_made_once_and_a_dry_run_makes_none() {
 
     assert_eq!(n_tables, 0);
     assert_eq!(planned, applied);
-    assert_eq!(applied.iter().map(|it| it.name).collect::<Vec<_>>(), ["sessions", "views", "cost"]);
+    assert_eq!(
+        applied.iter().map(|it| it.name).collect::<Vec<_>>(),
+        ["sessions", "views", "cost", "attempts, answers and charges"]
+    );
     assert_eq!(again, []);
     assert_eq!(since(&stub, before).len(), 1, "what is there is looked up and nothing else");
     store.probe().await.unwrap();
@@ -409,9 +619,9 @@ async fn a_migration_that_failed_half_way_can_be_repeated() {
     let missing = store.migrate(true).await.unwrap();
     store.migrate(false).await.unwrap();
 
-    assert_eq!(missing.iter().map(|it| it.version).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(missing.iter().map(|it| it.version).collect::<Vec<_>>(), [2, 3, 4]);
     assert_eq!(store.migrate(true).await.unwrap(), []);
-    assert_eq!(count(&stub, "schema_migrations"), 3);
+    assert_eq!(count(&stub, "schema_migrations"), 4);
 }
 
 #[tokio::test]
@@ -423,7 +633,7 @@ async fn two_migrations_at_once_leave_what_one_leaves() {
 
     first.unwrap();
     second.unwrap();
-    assert_eq!(count(&stub, "schema_migrations"), 3);
+    assert_eq!(count(&stub, "schema_migrations"), 4);
     one.probe().await.unwrap();
 }
 
@@ -439,7 +649,7 @@ async fn tables_of_a_later_version_are_left_alone() {
 }
 
 #[tokio::test]
-async fn views_answer_questions_about_findings_progress_use_and_tokens() {
+async fn views_answer_questions_about_findings_progress_use_and_cost() {
     let (stub, store) = opened().await;
     let owner = new_owner();
     for n in 0..2 {
@@ -453,6 +663,18 @@ async fn views_answer_questions_about_findings_progress_use_and_tokens() {
         store.append_turns(session.id, &[turn(0, "Why?"), turn(1, "Because.")]).await.unwrap();
         assert_eq!(stub.rows("SELECT * FROM v_sessions").len(), n + 1);
     }
+    for amount in [300, 1_000] {
+        let analysis = charge(&owner, amount);
+        store
+            .reserve(&Charge { amount: MicroUsd(9_999), ..analysis.clone() }, &callers(99_999))
+            .await
+            .unwrap();
+        let usage = completed(&self::analysis(&session(&owner, 1)), 5).usage;
+        store.settle(&Charge { usage, ..analysis }).await.unwrap();
+    }
+    store.reserve(&charge(&owner, 99_999), &callers(99_999)).await.unwrap();
+    let storage = StorageUse { frames: 7, bytes: 77, class_a: 8, class_b: 5 };
+    store.settle(&Charge { kind: ChargeKind::Upload, storage, ..charge(&owner, 0) }).await.unwrap();
     let deleted = created(&store).await;
     started(&store, &deleted).await;
     stub.fail_next("DELETE FROM sessions", REFUSED);
@@ -462,15 +684,23 @@ async fn views_answer_questions_about_findings_progress_use_and_tokens() {
     let progress = stub.rows("SELECT code, session_number, times_found FROM v_progress ORDER BY session_id");
     let engagement = stub.rows("SELECT n_sessions, n_frames, n_analyses, n_questions FROM v_engagement");
     let usage = stub.rows(
-        "SELECT model, status, n_analyses, requests, output_tokens, cache_read_input_tokens,
+        "SELECT model, kind, n_charges, requests, output_tokens, cache_read_input_tokens,
                 cache_creation_1h_input_tokens, cost_micro_usd
          FROM v_model_usage_by_day",
+    );
+    let months = stub.rows(
+        "SELECT month, n_analyses, n_answers, charged_micro_usd, frames, bytes, class_a, class_b FROM v_months",
     );
 
     assert_eq!(in_words(&common), ["medley OTHER fault 2 1"]);
     assert_eq!(in_words(&progress), ["OTHER 1 1", "OTHER 2 2"]);
     assert_eq!(in_words(&engagement), ["2 30 4 2"]);
-    assert_eq!(in_words(&usage), ["mock complete 4 8 20000 36028797018963972 4 36028797018963980"]);
+    assert_eq!(
+        in_words(&usage),
+        ["claude-sonnet-5-5 analysis 2 4 10000 18014398509481986 2 18014398509481990"]
+    );
+    let bytes = 2 * 15 * 5_000_000_000_u64 + 2 * 120 + 77;
+    assert_eq!(in_words(&months), [format!("2026-09 2 0 1300 37 {bytes} 38 5")]);
 }
 
 fn in_words(rows: &[Vec<Option<String>>]) -> Vec<String> {

@@ -3,14 +3,17 @@
 //! A row that holds no such value is a failure: nothing is clipped or guessed.
 
 use super::sql_api::{ResultSet, Row};
-use crate::metadata::SessionRecord;
-use crate::session::{Analysis, AnalysisStatus, Owner, Session, SessionId, Turn};
+use crate::analysis::{MicroUsd, Usage};
+use crate::ledger::{MonthUsage, StorageUse};
+use crate::metadata::rules::{MAX_UNFINISHED, Taken};
+use crate::metadata::{SessionRecord, TurnDetails};
+use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use chrono::{DateTime, Utc};
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as WordError;
 use serde::{Deserialize, Serialize, ser};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A record as it is kept, and what an analysis that is to be started must find unchanged.
 #[derive(Debug)]
@@ -21,16 +24,15 @@ pub(super) struct KeptRecord {
     pub(super) started: Option<String>,
 }
 
-impl KeptRecord {
-    /// An analysis that runs, other than by the very state that is to be recorded.
-    pub(super) fn running(&self, starting: &Analysis, stale_before: DateTime<Utc>) -> Option<&Analysis> {
-        self.record.analyses.iter().find(|it| {
-            let is_the_same = it.id == starting.id && it.recency() == starting.recency();
-            it.status == AnalysisStatus::Processing
-                && stale_before.timestamp_millis() <= it.updated_at.timestamp_millis()
-                && !is_the_same
-        })
-    }
+/// A claim to answer as it is kept, and what it goes by.
+#[derive(Debug)]
+pub(super) struct KeptClaim {
+    /// The very text that is kept.
+    pub(super) text: Option<String>,
+    /// The claim in it.
+    pub(super) claim: Option<AnswerClaim>,
+    /// The numbers of the turns of the conversation.
+    pub(super) turns: HashSet<u32>,
 }
 
 /// The records in a result of `select_records`, the newest session first.
@@ -72,6 +74,87 @@ pub(super) fn read_records(
     Ok(records)
 }
 
+/// What a result of `select_unfinished` says, the ones first that were recorded first.
+pub(super) fn read_unfinished(
+    operation: &'static str,
+    set: &ResultSet,
+    since: DateTime<Utc>,
+) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
+    let mut unfinished = Vec::new();
+    for row in set.rows() {
+        let analysis: Analysis = serde_json::from_str(row.text("state")?)
+            .map_err(|_quotes_values| invalid(operation, "state", "no analysis"))?;
+        if since.timestamp_millis() <= analysis.updated_at.timestamp_millis() {
+            unfinished.push((Owner::new(row.text("owner")?), analysis));
+        }
+    }
+    unfinished.sort_by_key(|(_, it)| (it.updated_at, it.id));
+    unfinished.truncate(MAX_UNFINISHED as usize);
+    Ok(unfinished)
+}
+
+/// The claim to answer of a session and what it goes by; `None` when there is no such session.
+pub(super) fn read_answering(
+    operation: &'static str,
+    set: &ResultSet,
+) -> Result<Option<KeptClaim>, UpstreamError> {
+    let mut kept = KeptClaim { text: None, claim: None, turns: HashSet::new() };
+    for row in set.rows() {
+        // A copy of the session that was written late has none.
+        if let Some(text) = row.optional_text("answering")? {
+            kept.text = Some(text.to_owned());
+        }
+        kept.turns.extend(row.optional_fixed::<u32>("number")?);
+    }
+    let claim = kept.text.as_deref().map(serde_json::from_str).transpose();
+    kept.claim = claim.map_err(|_quotes_values| invalid(operation, "answering", "no claim"))?;
+    Ok((!set.is_empty()).then_some(kept))
+}
+
+/// What is spent and held, from a result of `select_taken`: all of it, and without what may be withdrawn yet.
+pub(super) fn read_taken(operation: &'static str, set: &ResultSet) -> Result<(Taken, Taken), UpstreamError> {
+    let row = only_row(operation, set)?;
+    let amount = |column| row.fixed(column).map(MicroUsd);
+    let all = Taken { by_caller: amount("by_caller")?, by_service: amount("by_service")? };
+    let unsure = Taken { by_caller: amount("unsure_by_caller")?, by_service: amount("unsure_by_service")? };
+    let sure = Taken {
+        by_caller: MicroUsd(all.by_caller.0.saturating_sub(unsure.by_caller.0)),
+        by_service: MicroUsd(all.by_service.0.saturating_sub(unsure.by_service.0)),
+    };
+    Ok((all, sure))
+}
+
+/// What a result of `select_usage` says.
+pub(super) fn read_usage(operation: &'static str, set: &ResultSet) -> Result<MonthUsage, UpstreamError> {
+    let row = only_row(operation, set)?;
+    let is_cost_known = row.fixed::<u64>("n_unknown")? == 0;
+    let cost: u64 = row.fixed("cost")?;
+    let mut storage = StorageUse {
+        frames: row.fixed("frames")?,
+        bytes: row.fixed("bytes")?,
+        class_a: row.fixed("class_a")?,
+        class_b: row.fixed("class_b")?,
+    };
+    storage += StorageUse::of_frames(row.fixed("new_frames")?, row.fixed("new_bytes")?);
+    Ok(MonthUsage {
+        storage,
+        analyses: row.fixed("analyses")?,
+        answers: row.fixed("answers")?,
+        usage: Usage {
+            requests: row.fixed("requests")?,
+            input_tokens: row.fixed("input_tokens")?,
+            cache_creation_input_tokens: row.fixed("cache_creation_input_tokens")?,
+            cache_creation_5m_input_tokens: row.fixed("cache_creation_5m_input_tokens")?,
+            cache_creation_1h_input_tokens: row.fixed("cache_creation_1h_input_tokens")?,
+            cache_read_input_tokens: row.fixed("cache_read_input_tokens")?,
+            output_tokens: row.fixed("output_tokens")?,
+            cost: is_cost_known.then_some(MicroUsd(cost)),
+        },
+        reserved: MicroUsd(row.fixed("reserved")?),
+        stored_bytes: row.fixed("stored_bytes")?,
+    })
+}
+
 /// The session ids in a result.
 pub(super) fn read_ids(operation: &'static str, set: &ResultSet) -> Result<Vec<SessionId>, UpstreamError> {
     set.rows().map(|row| read_session_id(operation, &row)).collect()
@@ -90,7 +173,7 @@ pub(super) fn word<T: Serialize>(value: &T) -> serde_json::Result<String> {
 fn add_started(analyses: &mut Vec<Analysis>, started: Analysis) {
     match analyses.iter_mut().find(|it| it.id == started.id) {
         None => analyses.push(started),
-        Some(known) if known.recency() < started.recency() => *known = started,
+        Some(known) if !known.has_ended() && known.recency() < started.recency() => *known = started,
         Some(_) => {}
     }
 }
@@ -119,13 +202,17 @@ fn read_session(operation: &'static str, row: &Row<'_>) -> Result<Session, Upstr
 }
 
 fn read_turn(operation: &'static str, row: &Row<'_>) -> Result<Turn, UpstreamError> {
+    let details = row.optional_text("details")?.map(serde_json::from_str).transpose();
+    let details: Option<TurnDetails> =
+        details.map_err(|_quotes_values| invalid(operation, "details", "no details of a turn"))?;
+    let TurnDetails { frames, usage } = details.unwrap_or_default();
     Ok(Turn {
         number: row.fixed("number")?,
         role: read_word(operation, row, "role")?,
         content: row.text("content")?.to_owned(),
         created_at: row.timestamp("created_at")?,
-        frames: Vec::new(),
-        usage: None,
+        frames,
+        usage,
     })
 }
 
@@ -151,6 +238,13 @@ fn optional_word<T: for<'a> Deserialize<'a>>(
     T::deserialize(word.into_deserializer())
         .map(Some)
         .map_err(|_unknown: WordError| invalid(operation, column, "no word that is known"))
+}
+
+fn only_row<'a>(operation: &'static str, set: &'a ResultSet) -> Result<Row<'a>, UpstreamError> {
+    set.rows().next().ok_or_else(|| {
+        let why = "no row came where there is always one";
+        UpstreamError::new(Service::Records, operation, UpstreamErrorKind::InvalidResponse, why)
+    })
 }
 
 /// Values stay out of it: they are what swimmers wrote.

@@ -143,6 +143,11 @@ impl SqlApi {
         Ok(Self { exchange: Exchange::new(settings)?, settings: settings.clone() })
     }
 
+    /// How patiently and busily it asks.
+    pub fn limits(&self) -> &SqlApiLimits {
+        &self.settings.limits
+    }
+
     /// Runs one statement to its end. `operation` is what logs and errors call it.
     ///
     /// Failures that pass are tried again by [`SqlApiLimits::retry`]. After a failure the statement may have

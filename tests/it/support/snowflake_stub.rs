@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use chrono::DateTime;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{Connection, params_from_iter};
@@ -255,7 +256,7 @@ impl Account {
     fn run(&self, request: &Request) -> Result<(Value, usize), Refusal> {
         let verb = first_word(&request.statement);
         let constant = verb == "SELECT" && !request.statement.contains("FROM");
-        if request.warehouse.is_none() && verb != "CREATE" && !constant {
+        if request.warehouse.is_none() && !matches!(verb.as_str(), "CREATE" | "ALTER") && !constant {
             return Err(("000606".into(), "57P03".into(), "No active warehouse selected.".into()));
         }
         let text = translate(&request.statement)?;
@@ -265,6 +266,17 @@ impl Account {
             result_set(&[(column.to_owned(), "fixed")], &cells)
         };
         match verb.as_str() {
+            "ALTER" => {
+                // The embedded database knows no IF NOT EXISTS here.
+                match self.db.execute_batch(&text.replace(" IF NOT EXISTS", "")) {
+                    Err(error) if !error.to_string().contains("duplicate column name") => {
+                        return Err(not_compiled(&error));
+                    }
+                    _ => {}
+                }
+                let cells = vec![vec![Some("Statement executed successfully.".to_owned())]];
+                Ok((result_set(&[("status".to_owned(), "text")], &cells), 0))
+            }
             "CREATE" => {
                 self.db.execute_batch(&text).map_err(|error| not_compiled(&error))?;
                 let cells = vec![vec![Some("successfully created.".to_owned())]];
@@ -441,7 +453,8 @@ fn add_functions(db: &Connection) -> rusqlite::Result<()> {
     })?;
     db.create_scalar_function("TO_JSON", 1, flags, |context| context.get::<Option<String>>(0))?;
     db.create_scalar_function("GET_PATH", 2, flags, |context| {
-        let value: Value = serde_json::from_str(&context.get::<String>(0)?).unwrap_or_default();
+        let text: Option<String> = context.get(0)?;
+        let value: Value = text.and_then(|it| serde_json::from_str(&it).ok()).unwrap_or_default();
         let path = context.get::<String>(1)?;
         let found = path.split('.').try_fold(&value, |value, key| value.get(key));
         Ok(ToSqlOutput::Owned(match found {
@@ -450,6 +463,14 @@ fn add_functions(db: &Connection) -> rusqlite::Result<()> {
             Some(number) if number.is_i64() => Sql::Integer(number.as_i64().unwrap()),
             Some(other) => Sql::Text(other.to_string()),
         }))
+    })?;
+    db.create_scalar_function("TO_CHAR", 2, flags, |context| {
+        if context.get::<String>(1)? != "YYYY-MM" {
+            return Err(rusqlite::Error::UserFunctionError("the stub knows no such format".into()));
+        }
+        let seconds: Option<String> = context.get(0)?;
+        let time = seconds.and_then(|it| DateTime::from_timestamp(it.split('.').next()?.parse().ok()?, 0));
+        Ok(time.map(|it| it.format("%Y-%m").to_string()))
     })?;
     // Days since 1970, as a cell has them.
     db.create_scalar_function("TO_DATE", 1, flags, |context| {
