@@ -265,7 +265,7 @@ impl From<&UpstreamError> for Problem {
 
 /// In which ways a message can stay unanswered: the code of the failure, the status, and whether it is worth coming
 /// back soon.
-const UNANSWERED: [(&str, StatusCode, bool); 15] = [
+const UNANSWERED: [(&str, StatusCode, bool); 16] = [
     ("budget_spent", StatusCode::PAYMENT_REQUIRED, false),
     ("frame_missing", StatusCode::CONFLICT, false),
     ("frame_changed", StatusCode::CONFLICT, false),
@@ -280,6 +280,7 @@ const UNANSWERED: [(&str, StatusCode, bool); 15] = [
     ("model_exhausted", StatusCode::SERVICE_UNAVAILABLE, false),
     ("model_misconfigured", StatusCode::SERVICE_UNAVAILABLE, false),
     ("storage_unavailable", StatusCode::SERVICE_UNAVAILABLE, true),
+    ("records_unavailable", StatusCode::SERVICE_UNAVAILABLE, true),
     ("interrupted", StatusCode::SERVICE_UNAVAILABLE, true),
 ];
 

@@ -9,7 +9,7 @@ use super::extract::ApiQuery;
 use super::upload::invalid;
 use crate::analysis::{MicroUsd, Usage};
 use crate::coach::CallersMonth;
-use crate::ledger::{Budgets, Month, MonthUsage};
+use crate::ledger::{Month, MonthUsage};
 use crate::pricing::StoragePrices;
 use axum::Json;
 use axum::extract::State;
@@ -146,22 +146,18 @@ impl FreeTierReply {
 pub(super) struct BudgetReply {
     /// This caller's budget for the month in USD; null where there is none.
     caller_usd: Option<f64>,
-    /// What is left of it, without what is held.
+    /// What is left of it, without what is held; null too where something was used whose price is not known.
     caller_remaining_usd: Option<f64>,
     /// Whether there is a budget for all callers together. How much of it is left is not told.
     service_is_limited: bool,
 }
 
-impl BudgetReply {
-    fn new(budgets: Budgets, used: &MonthUsage) -> Self {
-        let left = |budget: MicroUsd| {
-            let taken = used.usage.cost? + used.reserved;
-            Some(MicroUsd(budget.0.saturating_sub(taken.0)).usd())
-        };
+impl From<&CallersMonth> for BudgetReply {
+    fn from(month: &CallersMonth) -> Self {
         Self {
-            caller_usd: budgets.caller.map(MicroUsd::usd),
-            caller_remaining_usd: budgets.caller.and_then(left),
-            service_is_limited: budgets.service.is_some(),
+            caller_usd: month.budgets.caller.map(MicroUsd::usd),
+            caller_remaining_usd: month.left().map(MicroUsd::usd),
+            service_is_limited: month.budgets.service.is_some(),
         }
     }
 }
@@ -189,13 +185,14 @@ pub(super) async fn show(
         Some(Ok(month)) => month,
         Some(Err(detail)) => return Err(invalid("/query/month", detail.to_owned())),
     };
-    let CallersMonth { month, used, budgets } = app.coach.usage(&owner, month).await?;
+    let callers = app.coach.usage(&owner, month).await?;
+    let used = callers.used;
     Ok(Json(MonthReply {
         month: month.to_string(),
-        used: UsedReply::from(used),
+        used: used.into(),
         reserved_usd: used.reserved.usd(),
         free_tier: FreeTierReply::new(&app.storage_prices, &used),
-        budget: BudgetReply::new(budgets, &used),
+        budget: BudgetReply::from(&callers),
         resets_at: month.end(),
     }))
 }

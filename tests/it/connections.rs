@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use crate::support::form::Form;
+use crate::support::records;
+use chrono::Utc;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use swimcoach::config::Settings;
 use swimcoach::run::{self, Parts};
+use swimcoach::session::{Analysis, Owner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -141,6 +144,48 @@ async fn a_stop_closes_idle_connections_at_once() {
 
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     drop(silent);
+}
+
+/// A session whose analysis runs in another process and says nothing, and the request that follows it.
+async fn followed(parts: &Parts) -> String {
+    let session = records::session(&Owner::local(), 1);
+    parts.sessions.create_session(&session).await.unwrap();
+    let now = Utc::now();
+    let analysis = Analysis { requested_at: now, updated_at: now, ..records::analysis(&session) };
+    parts.sessions.start_analysis(&analysis, now).await.unwrap();
+    format!("GET /api/v1/sessions/{}/events HTTP/1.1\r\nHost: test\r\n\r\n", session.id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_of_events_outlives_every_patience_and_a_stop_ends_it_at_once() {
+    let mut settings = Settings::demo().unwrap();
+    settings.server.port = 0;
+    let listener = run::listen(&settings).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let parts = Parts::build(&settings, address).await.unwrap();
+    let request = followed(&parts).await;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let service = tokio::spawn(async move { run::serve(listener, parts, &settings, stopped).await });
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    let start = Instant::now();
+
+    while start.elapsed() < Duration::from_mins(20) {
+        assert_ne!(stream.read_buf(&mut heard).await.unwrap(), 0, "{}", String::from_utf8_lossy(&heard));
+    }
+    let before_the_stop = Instant::now();
+    stop.cancel();
+    stream.read_to_end(&mut heard).await.unwrap();
+    service.await.unwrap().unwrap();
+
+    let heard = String::from_utf8(heard).unwrap();
+    assert!(heard.contains("retry: 3000"), "{heard}");
+    assert!((70..90).contains(&heard.matches("\r\n:\n\n").count()), "{heard}");
+    // The last chunk, as of an answer that is whole.
+    assert!(heard.ends_with("0\r\n\r\n"), "{heard}");
+    assert!(before_the_stop.elapsed() < Duration::from_secs(5), "{:?}", before_the_stop.elapsed());
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ async fn a_browser_may_ask_before_it_uploads_and_deletes() {
     assert_eq!(allowed.header("access-control-allow-origin"), Some("https://coach.example"));
     assert!(allowed.header("access-control-allow-methods").unwrap().contains("DELETE"));
     let headers = allowed.header("access-control-allow-headers").unwrap();
-    for name in ["authorization", "x-api-key", "content-type", "if-none-match"] {
+    for name in ["authorization", "x-api-key", "content-type", "if-none-match", "last-event-id", "accept"] {
         assert!(headers.contains(name), "{headers}");
     }
     assert_eq!(allowed.header("access-control-max-age"), Some("7200"));

@@ -41,6 +41,31 @@ async fn an_estimate_says_what_an_analysis_takes_at_the_most_and_asks_nobody() {
 }
 
 #[tokio::test]
+async fn as_many_looks_are_estimated_and_made_as_are_asked_for_and_no_more_than_five() {
+    let app = TestApp::new();
+    let id = app.uploaded(Form::frames(1)).await;
+
+    for samples in [1, 5] {
+        let reply = estimate(&app, &id, &json!({"samples": samples})).await;
+        assert_eq!((reply.status, &reply.json()["samples"]), (StatusCode::OK, &json!(samples)));
+    }
+    for samples in [json!(0), json!(6), json!(256), json!(u64::MAX)] {
+        for reply in [
+            estimate(&app, &id, &json!({"samples": samples})).await,
+            app.analyze(&id, json!({"samples": samples})).await,
+        ] {
+            let problem = reply.problem(StatusCode::UNPROCESSABLE_ENTITY, "validation");
+            assert_eq!(problem["errors"][0]["pointer"], "/samples");
+        }
+    }
+    for samples in [json!(-1), json!(1.5), json!("2"), json!([1])] {
+        let reply = app.analyze(&id, json!({"samples": samples})).await;
+        reply.problem(StatusCode::UNPROCESSABLE_ENTITY, "validation");
+    }
+    assert_eq!(app.show(&id).await.json()["status"], "pending");
+}
+
+#[tokio::test]
 async fn the_notes_that_would_be_answered_are_estimated() {
     let app = TestApp::new();
     let id = app.uploaded(Form::frames(1).text("user_notes", "Why?")).await;
