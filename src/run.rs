@@ -26,7 +26,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -166,19 +166,7 @@ pub async fn serve(
         mock_storage: parts.mock_storage,
     };
     let app = http::router(state, &settings.server.cors);
-    let stop_metrics = CancellationToken::new();
-    if let Some(address) = settings.server.metrics {
-        let listener = bind(address).await?;
-        let address = listener.local_addr().unwrap_or(address);
-        tracing::info!(%address, "metrics are given out on http://{address}/metrics");
-        let serving = metrics::serve(listener, Arc::clone(&parts.metrics), stop_metrics.clone());
-        tokio::spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "metrics are given out no more");
-            }
-        });
-    }
-    let _stop_metrics = stop_metrics.drop_guard();
+    let _stop_metrics = serve_metrics(&parts.metrics, settings.server.metrics).await?;
     coach.watch_for_left_behind();
 
     let places = connections::places(settings.server.max_connections);
@@ -217,6 +205,23 @@ pub async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Gives metrics out at the address, where there is one, until the result is dropped.
+async fn serve_metrics(metrics: &Arc<Metrics>, address: Option<SocketAddr>) -> Result<DropGuard, RunError> {
+    let stop = CancellationToken::new();
+    if let Some(address) = address {
+        let listener = bind(address).await?;
+        let address = listener.local_addr().unwrap_or(address);
+        tracing::info!(%address, "metrics are given out on http://{address}/metrics");
+        let serving = metrics::serve(listener, Arc::clone(metrics), stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "metrics are given out no more");
+            }
+        });
+    }
+    Ok(stop.drop_guard())
 }
 
 /// Asked before the S3 client is built, since that panics in a debug build and otherwise blames the bucket.

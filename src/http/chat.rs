@@ -246,15 +246,11 @@ impl Telling {
 /// What must be told so that a client which knows `told` knows `text`.
 fn tell(told: &mut String, text: &str) -> Vec<ChatEventBody> {
     let mut events = Vec::new();
-    let known = match text.strip_prefix(told.as_str()) {
-        Some(_) => told.len(),
-        None => {
-            events.push(ChatEventBody::Reset(ResetData {}));
-            told.clear();
-            0
-        }
-    };
-    let (_, new) = text.split_at(known);
+    if !text.starts_with(told.as_str()) {
+        events.push(ChatEventBody::Reset(ResetData {}));
+        told.clear();
+    }
+    let (_, new) = text.split_at(told.len());
     if !new.is_empty() {
         told.push_str(new);
         events.push(ChatEventBody::Delta(DeltaData { text: new.to_owned() }));

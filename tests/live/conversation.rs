@@ -79,6 +79,7 @@ fn published(
         prompt_version: vision.prompt_version().to_owned(),
         catalog_version: catalog.version().to_owned(),
         frames_sha256: "00".repeat(32),
+        samples: None,
     };
     let declared = look.stroke;
     let context = ReviewContext {
