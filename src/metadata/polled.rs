@@ -1,7 +1,8 @@
 //! Records of running analyses at hand: a front end that polls one does not reach the store.
 //!
 //! A warehouse that is asked every other second never goes to sleep. Only the process that runs an analysis
-//! changes its record while it runs, so that it can answer for it from memory.
+//! changes its record while it runs, so that it can answer for it from memory, and learns at its next write
+//! where that is no longer so.
 
 use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
@@ -18,17 +19,18 @@ use tokio::time::Instant;
 const MAX_COPIES: usize = 1024;
 /// How long a session is watched when no write about it comes.
 const WATCHED: Duration = Duration::from_mins(10);
-/// After how long a store that could not be asked is asked again.
+/// After how long the store is asked again, where there is reason to or it could not be asked.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Keeps a copy of the record of every session whose analysis this process runs, from its first read after
 /// the start until the first one after the end, and answers reads of it from there.
 ///
-/// The copy follows every write that goes through here. What other replicas write about the session, such as
-/// its deletion, is seen late: after each sign of life of the analysis, so at most a third of
-/// `STALE_JOB_THRESHOLD_MINUTES` later, the next read asks the store again. While the store cannot
-/// answer the copy still does, and the store is asked every ten seconds. A copy that no write renews for ten minutes is
-/// dropped.
+/// The copy follows every write that goes through here. What other replicas write about the session is seen
+/// late. Where they end the analysis, take it up or delete the session, the next sign of life of the analysis is
+/// superseded, so at most a third of `STALE_JOB_THRESHOLD_MINUTES` later, and the copy is dropped. For anything
+/// else the store is asked again at a read after a sign of life, but not twice within ten seconds. While the
+/// store cannot answer the copy still does, and the store is asked every ten seconds. A copy that no write
+/// renews for ten minutes is dropped.
 #[derive(Debug)]
 pub struct PolledSessionStore {
     store: Arc<dyn SessionStore>,
@@ -46,10 +48,12 @@ struct Running {
 #[derive(Debug)]
 struct Watched {
     analysis: AnalysisId,
-    /// Whether the end of the analysis was recorded.
-    has_ended: bool,
+    /// Whether it was recorded that the analysis ended or was given back.
+    is_over: bool,
     /// Absent until the first read.
     copy: Option<SessionRecord>,
+    /// When the store answered last.
+    asked_at: Instant,
     /// From when on the store is asked again; absent while the copy is as good as new.
     ask_at: Option<Instant>,
     /// The change that was its last. What was read before it is not kept after it.
@@ -88,8 +92,9 @@ impl Running {
         self.changes += 1;
         let watched = Watched {
             analysis: analysis.id,
-            has_ended: false,
+            is_over: false,
             copy: None,
+            asked_at: Instant::now(),
             ask_at: None,
             changed: self.changes,
             changed_at: Instant::now(),
@@ -119,8 +124,9 @@ impl Running {
     fn keep(&mut self, id: SessionId, changed: u64, owner: &Owner, record: Option<&SessionRecord>) {
         let Some(watched) = self.by_session.get_mut(&id).filter(|it| it.changed == changed) else { return };
         match record {
-            Some(record) if !watched.has_ended => {
+            Some(record) if !watched.is_over => {
                 watched.copy = Some(record.clone());
+                watched.asked_at = Instant::now();
                 watched.ask_at = None;
             }
             Some(_) => drop(self.by_session.remove(&id)),
@@ -130,6 +136,14 @@ impl Running {
                     self.by_session.remove(&id);
                 }
             }
+        }
+    }
+
+    /// Drops the copy of a session whose analysis is another's by now.
+    fn forget(&mut self, analysis: &Analysis) {
+        self.changes += 1;
+        if self.by_session.get(&analysis.session_id).is_some_and(|it| it.analysis == analysis.id) {
+            self.by_session.remove(&analysis.session_id);
         }
     }
 
@@ -192,10 +206,16 @@ impl SessionStore for PolledSessionStore {
 
     async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
         let recorded = self.store.record_analysis(analysis).await?;
+        if recorded == Recorded::Superseded {
+            self.running().forget(analysis);
+            return Ok(recorded);
+        }
         self.running().change(analysis.session_id, |watched| {
-            let ends = analysis.id == watched.analysis && analysis.status != AnalysisStatus::Processing;
-            watched.has_ended |= ends;
-            watched.ask_at = Some(Instant::now());
+            let is_over = analysis.id == watched.analysis && analysis.status != AnalysisStatus::Processing;
+            watched.is_over |= is_over;
+            let now = Instant::now();
+            let ask_at = if watched.is_over { now } else { now.max(watched.asked_at + ASK_AGAIN) };
+            watched.ask_at = Some(watched.ask_at.map_or(ask_at, |it| it.min(ask_at)));
             if let Some(copy) = &mut watched.copy {
                 copy.put_state(analysis);
             }

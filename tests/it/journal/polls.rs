@@ -4,11 +4,13 @@
 
 use super::{DOWN, kind};
 use crate::support::breakable_records::BreakableRecords;
-use crate::support::records::{analysis, at, completed, new_owner, renewed, session, turn};
+use crate::support::records::{
+    analysis, at, completed, failed, given_back, new_owner, renewed, session, taken_up, turn,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use swimcoach::metadata::polled::PolledSessionStore;
-use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::metadata::{Recorded, SessionRecord, SessionStore, StartedAnalysis};
 use swimcoach::session::{Analysis, Session};
 
 /// A session whose analysis runs here, and was read once.
@@ -60,14 +62,48 @@ async fn polls_of_a_running_analysis_do_not_reach_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_of_life_costs_one_read_at_most() {
+async fn signs_of_life_cost_one_read_in_ten_seconds_and_are_seen_at_once() {
     let running = Running::new().await;
+    let mut reads = Vec::new();
 
-    let alive = renewed(&running.analysis, 1_000);
+    for second in 1..=20 {
+        let alive = renewed(&running.analysis, second * 1_000);
+        running.store.record_analysis(&alive).await.unwrap();
+        running.records.take_calls();
+        assert_eq!(running.poll().await.unwrap().analyses, [alive]);
+        reads.push(running.records.take_calls().len());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    assert_eq!(reads.iter().sum::<usize>(), 1, "{reads:?}");
+    let alive = renewed(&running.analysis, 30_000);
     running.store.record_analysis(&alive).await.unwrap();
-
     assert_eq!(running.reads_of_polls().await, 1);
-    assert_eq!(running.poll().await.unwrap().analyses, [alive]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_analysis_that_is_another_processs_by_now_is_read_from_the_store_again() {
+    let [taken_over, ended, back] = [Running::new().await, Running::new().await, Running::new().await];
+    let elsewhere = taken_over.records.unbroken();
+    let next = taken_up(&taken_over.analysis, 60_000);
+
+    elsewhere.start_analysis(&next, at(60_000)).await.unwrap();
+    ended.records.unbroken().record_analysis(&failed(&ended.analysis, 5)).await.unwrap();
+    for running in [&taken_over, &ended] {
+        let recorded = running.store.record_analysis(&renewed(&running.analysis, 10)).await.unwrap();
+        assert_eq!(recorded, Recorded::Superseded);
+    }
+    back.store.record_analysis(&given_back(&back.analysis, 5)).await.unwrap();
+
+    assert_eq!(taken_over.poll().await.unwrap().analyses, [next]);
+    assert_eq!(ended.poll().await.unwrap().analyses, [failed(&ended.analysis, 5)]);
+    for running in [&taken_over, &ended] {
+        assert_eq!(running.reads_of_polls().await, 100);
+    }
+    back.poll().await.unwrap();
+    let next = taken_up(&back.analysis, 60_000);
+    back.records.unbroken().start_analysis(&next, at(60_000)).await.unwrap();
+    assert_eq!(back.poll().await.unwrap().analyses, [next]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,6 +157,7 @@ async fn a_deletion_here_is_seen_at_once_and_one_elsewhere_after_the_next_sign_o
 #[tokio::test(start_paused = true)]
 async fn during_an_outage_polls_are_answered_and_seldom_wait_for_the_store() {
     let running = Running::new().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     running.store.record_analysis(&renewed(&running.analysis, 1_000)).await.unwrap();
 
     running.records.fail_all(DOWN);
