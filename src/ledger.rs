@@ -4,7 +4,7 @@
 //! or shown.
 
 use crate::analysis::{MicroUsd, Usage};
-use crate::session::{AnalysisId, Owner, Session, SessionId};
+use crate::session::{AnalysisId, InvalidId, Owner, Session, SessionId, parse_uuid};
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -22,6 +22,14 @@ impl ChargeId {
     #[expect(clippy::new_without_default, reason = "two ids are never equal; a default would hide that")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+}
+
+impl FromStr for ChargeId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_uuid(text).map(Self)
     }
 }
 

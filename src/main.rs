@@ -8,9 +8,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use swimcoach::config::{RecordSettings, ServerSettings, Settings};
+use swimcoach::metadata::journal::Subject;
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
 use swimcoach::run::{self, Parts};
-use swimcoach::session::SessionId;
 use swimcoach::{doctor, telemetry, upstream};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,14 +65,14 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum JournalCommand {
-    /// Shows what waits of which session, without contents; the service may be running
+    /// Shows what waits of which session or charge, without contents; the service may be running
     List,
     /// Sends everything that waits, also what Snowflake has refused before; the service must not be running
     Drain,
-    /// Removes for good what waits of one session, and says what is lost; the service must not be running
+    /// Removes for good what waits of one session or charge, and says what is lost; the service must not be running
     Drop {
-        /// The session, as `list` shows it
-        session: SessionId,
+        /// The session or charge, as `list` shows it
+        about: Subject,
     },
 }
 
@@ -113,8 +113,8 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
             list_journal(environment()?).await.map(|()| true)
         }
         Command::Journal { command: JournalCommand::Drain } => drain_journal(environment()?).await,
-        Command::Journal { command: JournalCommand::Drop { session } } => {
-            drop_from_journal(environment()?, session).await
+        Command::Journal { command: JournalCommand::Drop { about } } => {
+            drop_from_journal(environment()?, about).await
         }
         Command::Health => health().await,
     }
@@ -209,7 +209,7 @@ async fn list_journal(settings: Settings) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
     let Some(journal) = run::look_at_journal(&settings).await? else { return no_journal(&mut out) };
     writeln!(out, "{}", journal.backlog().await?)?;
-    for waiting in journal.by_session().await? {
+    for waiting in journal.by_subject().await? {
         writeln!(out, "{waiting}")?;
     }
     Ok(())
@@ -229,17 +229,17 @@ async fn drain_journal(settings: Settings) -> Result<bool, Box<dyn Error>> {
     Ok(drained.left.waiting == 0)
 }
 
-/// Says whether anything waited of the session.
-async fn drop_from_journal(settings: Settings, session: SessionId) -> Result<bool, Box<dyn Error>> {
+/// Says whether anything waited of the session or charge.
+async fn drop_from_journal(settings: Settings, about: Subject) -> Result<bool, Box<dyn Error>> {
     telemetry::start(&settings.log);
     let mut out = io::stdout();
     let Some(journal) = run::open_journal(&settings).await? else {
         return no_journal(&mut out).map(|()| true);
     };
-    let given_up = journal.give_up(session).await?;
+    let given_up = journal.give_up(about).await?;
     match &given_up {
         Some(lost) => writeln!(out, "lost: {lost}")?,
-        None => writeln!(out, "nothing waits of {session}")?,
+        None => writeln!(out, "nothing waits of {about}")?,
     }
     Ok(given_up.is_some())
 }

@@ -398,6 +398,6 @@ pub struct AnswerClaim {
 }
 
 /// Reads a UUID in exactly one spelling, so that an object key has exactly one too.
-fn parse_uuid(text: &str) -> Result<Uuid, InvalidId> {
+pub(crate) fn parse_uuid(text: &str) -> Result<Uuid, InvalidId> {
     Uuid::try_parse(text).ok().filter(|it| it.to_string() == text).ok_or(InvalidId)
 }

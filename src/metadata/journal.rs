@@ -6,7 +6,7 @@
 //!   acknowledged it.
 //! - Writes about one session reach the store in the order in which they were acknowledged: while one waits,
 //!   later ones wait behind it. Only a deletion may overtake, since the store lets no late write bring back
-//!   what was deleted. Sessions do not wait for each other.
+//!   what was deleted. Sessions do not wait for each other, and what charges came to waits for no session.
 //! - Reads by this process see what waits. Other replicas see it when it has reached the store. While the store
 //!   is known to be down, what only the store knows is not asked for: such reads fail at once.
 //! - What a failure means is decided in one place, for a write that is new and for one that waits: where the
@@ -17,11 +17,14 @@
 //!   still with it; the others go on. It can be sent again (`swimcoach journal drain`), given up (`swimcoach
 //!   journal drop`) or deleted with its session.
 //! - The journal holds nothing that outlives a deletion: what waits of a session goes when its deletion is
-//!   acknowledged. Where the owner is not known here, it goes when the deletion reaches the store.
+//!   acknowledged. Where the owner is not known here, it goes when the deletion reaches the store. What a charge
+//!   came to stays, as it does in the store.
 //! - It has a bound, past which writes fail.
 //!
-//! [`SessionStore::start_analysis`] is never journalled: it decides among replicas whether money is spent, so
-//! it fails while the store is down, and while a write about its session waits.
+//! Whatever decides among replicas whether money is spent is never journalled: [`SessionStore::start_analysis`]
+//! and [`SessionStore::claim_answer`] fail while the store is down, and while a write about their session waits,
+//! [`SessionStore::reserve`] while the store is down. [`SessionStore::month_usage`] fails then as well; what waits
+//! to be settled is told as held until it has arrived.
 //!
 //! Whoever removes frames without a record (`swimcoach sweep`) must see every journal, or a session that
 //! waits on another machine is taken for an orphan: sweep only when no replica is degraded.
@@ -31,8 +34,8 @@ mod file;
 mod write;
 
 pub use drain::Drained;
-pub use file::{Journal, SessionBacklog};
-pub use write::WriteKind;
+pub use file::{Journal, SubjectBacklog};
+pub use write::{Subject, WriteKind};
 
 use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
@@ -48,7 +51,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use write::{Write, creates, deletes, overlay};
+use write::{Write, creates, deletes, ends, overlay};
 
 /// Of how many sessions the owner is remembered.
 const MAX_OWNERS: usize = 4096;
@@ -98,18 +101,31 @@ impl JournaledSessionStore {
         &self.drain.journal
     }
 
-    /// Sends a write to the store, or leaves it in the journal.
-    async fn write(&self, write: Write) -> Result<(), UpstreamError> {
+    /// Sends a write to the store, or leaves it in the journal, where it is kept.
+    async fn write(&self, write: Write) -> Result<Recorded, UpstreamError> {
         if let Ok(store) = self.store()
-            && !self.journal().holds(write.session()).await?
+            && !self.journal().holds(write.about()).await?
         {
-            let Err(error) = write.send(store).await else { return Ok(()) };
+            let error = match write.send(store).await {
+                Ok(recorded) => return Ok(recorded),
+                Err(error) => error,
+            };
             if self.drain.is_refused(&error).await {
                 return Err(error);
             }
             log_waiting(&write, &error);
         }
-        self.append(&write, false).await
+        self.append(&write, false).await?;
+        Ok(Recorded::Kept)
+    }
+
+    /// The store, unless it is known to be down or does not have everything that was acknowledged of a session.
+    async fn store_up_to_date(&self, session: SessionId) -> Result<&dyn SessionStore, UpstreamError> {
+        let store = self.store()?;
+        if self.journal().holds(session.into()).await? {
+            return Err(unavailable("writes about the session wait for the store".to_owned()));
+        }
+        Ok(store)
     }
 
     async fn append(&self, write: &Write, instead: bool) -> Result<(), UpstreamError> {
@@ -117,7 +133,7 @@ impl JournaledSessionStore {
         // Also where the journal took nothing: an outage for which nothing waits is over.
         self.drain.wake.notify_one();
         appended?;
-        tracing::debug!(session.id = %write.session(), "the {} waits in the journal", write.kind());
+        tracing::debug!(about = %write.about(), "the {} waits in the journal", write.kind());
         Ok(())
     }
 
@@ -228,20 +244,16 @@ impl SessionStore for JournaledSessionStore {
         analysis: &Analysis,
         stale_before: DateTime<Utc>,
     ) -> Result<StartedAnalysis, UpstreamError> {
-        let store = self.store()?;
-        if self.journal().holds(analysis.session_id).await? {
-            return Err(unavailable("writes about the session wait for the store".to_owned()));
-        }
+        let store = self.store_up_to_date(analysis.session_id).await?;
         store.start_analysis(analysis, stale_before).await
     }
 
     async fn record_analysis(&self, analysis: &Analysis) -> Result<Recorded, UpstreamError> {
-        self.write(Write::RecordAnalysis(Box::new(analysis.clone()))).await?;
-        Ok(Recorded::Kept)
+        self.write(Write::RecordAnalysis(Box::new(analysis.clone()))).await
     }
 
     async fn append_turns(&self, session: SessionId, turns: &[Turn]) -> Result<(), UpstreamError> {
-        self.write(Write::AppendTurns { session, turns: turns.to_owned() }).await
+        self.write(Write::AppendTurns { session, turns: turns.to_owned() }).await.map(drop)
     }
 
     /// A deletion that waits counts only the records that waited here.
@@ -261,11 +273,20 @@ impl SessionStore for JournaledSessionStore {
         }
     }
 
+    /// Without those whose end or whose session's deletion waits.
     async fn unfinished_analyses(
         &self,
         since: DateTime<Utc>,
     ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
-        self.store()?.unfinished_analyses(since).await
+        let touched = self.journal().touched().await?;
+        let mut unfinished = self.store()?.unfinished_analyses(since).await?;
+        for session in touched {
+            if unfinished.iter().any(|(_, it)| it.session_id == session) {
+                let waiting = self.journal().of_session(session).await?;
+                unfinished.retain(|(owner, it)| !deletes(&waiting, owner) && !ends(&waiting, it));
+            }
+        }
+        Ok(unfinished)
     }
 
     async fn claim_answer(
@@ -273,10 +294,14 @@ impl SessionStore for JournaledSessionStore {
         claim: &AnswerClaim,
         stale_before: DateTime<Utc>,
     ) -> Result<ClaimedAnswer, UpstreamError> {
-        self.store()?.claim_answer(claim, stale_before).await
+        self.store_up_to_date(claim.session).await?.claim_answer(claim, stale_before).await
     }
 
+    /// Turns that wait give the right back when they arrive: until then no replica may answer in their place.
     async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {
+        if self.journal().holds(claim.session.into()).await? {
+            return Ok(());
+        }
         self.store()?.release_answer(claim).await
     }
 
@@ -285,7 +310,7 @@ impl SessionStore for JournaledSessionStore {
     }
 
     async fn settle(&self, charge: &Charge) -> Result<(), UpstreamError> {
-        self.store()?.settle(charge).await
+        self.write(Write::Settle(Box::new(charge.clone()))).await.map(drop)
     }
 
     async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError> {
@@ -314,8 +339,8 @@ impl SessionStore for JournaledSessionStore {
 
 fn log_waiting(write: &Write, error: &UpstreamError) {
     tracing::warn!(
-        session.id = %write.session(), %error, cause = %error.source,
-        "the {} of the session {} was not taken by the store of records", write.kind(), write.session(),
+        about = %write.about(), %error, cause = %error.source,
+        "the {} of {} was not taken by the store of records", write.kind(), write.about(),
     );
 }
 

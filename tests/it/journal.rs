@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod decisions;
 mod face;
 mod histories;
 mod polls;
@@ -606,7 +607,7 @@ async fn a_write_that_cannot_be_read_any_more_does_not_stop_the_others() {
     assert!(bench.store.shut_down(Duration::from_mins(1)).await);
     let file = rusqlite::Connection::open(path_in(&bench.folder)).unwrap();
     let changed =
-        file.execute("UPDATE writes SET content = '{}' WHERE session_id = ?1", [unreadable.id.to_string()]);
+        file.execute("UPDATE writes SET content = '{}' WHERE about = ?1", [unreadable.id.to_string()]);
     assert_eq!(changed.unwrap(), 1);
     drop(file);
 
@@ -652,14 +653,14 @@ async fn what_waits_of_one_session_can_be_given_up_and_the_others_stay() {
     drop(bench.store);
     let journal = Journal::open(&path_in(&bench.folder), 10, JournalMetrics::default()).await.unwrap();
 
-    let given_up = journal.give_up(session.id).await.unwrap().unwrap();
+    let given_up = journal.give_up(session.id.into()).await.unwrap().unwrap();
 
     assert_eq!(given_up.writes, [(WriteKind::AppendTurns, 1)]);
-    assert_eq!(journal.give_up(session.id).await.unwrap(), None);
-    let [waiting] = &journal.by_session().await.unwrap()[..] else { panic!("one session waits") };
-    assert_eq!(waiting.session, kept.id);
+    assert_eq!(journal.give_up(session.id.into()).await.unwrap(), None);
+    let [waiting] = &journal.by_subject().await.unwrap()[..] else { panic!("one session waits") };
+    assert_eq!(waiting.about, kept.id.into());
     let beside = Journal::open_beside(&path_in(&bench.folder)).await.unwrap();
-    assert_eq!(kind(beside.give_up(kept.id).await), DOWN);
+    assert_eq!(kind(beside.give_up(kept.id.into()).await), DOWN);
 }
 
 #[tokio::test(start_paused = true)]
@@ -722,8 +723,8 @@ async fn two_processes_do_not_drain_one_file_but_one_may_look_at_it() {
     assert_eq!(error.kind, DOWN);
     assert!(error.source.to_string().contains("another process has the journal open"), "{}", error.source);
     assert_eq!(beside.backlog().await.unwrap(), Backlog { waiting: 1, set_aside: 0 });
-    let [waiting] = &beside.by_session().await.unwrap()[..] else { panic!("one session waits") };
-    assert_eq!((waiting.session, &waiting.set_aside), (session.id, &None));
+    let [waiting] = &beside.by_subject().await.unwrap()[..] else { panic!("one session waits") };
+    assert_eq!((waiting.about, &waiting.set_aside), (session.id.into(), &None));
     assert_eq!(waiting.writes, [(WriteKind::CreateSession, 1)]);
     let other_records = BreakableRecords::new();
     let looker = JournaledSessionStore::new(Arc::<BreakableRecords>::clone(&other_records), beside.clone());
@@ -747,7 +748,7 @@ async fn whoever_only_looks_changes_nothing() {
 
     assert_eq!(stopped.backlog().await.unwrap(), Backlog { waiting: 1, set_aside: 0 });
     assert_eq!(empty.backlog().await.unwrap(), Backlog { waiting: 0, set_aside: 0 });
-    assert_eq!(empty.by_session().await.unwrap(), []);
+    assert_eq!(empty.by_subject().await.unwrap(), []);
     assert!(!missing.exists());
 }
 

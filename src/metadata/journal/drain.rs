@@ -1,8 +1,8 @@
 //! The way of waiting writes to the store: in order, in batches, for as long as it takes.
 
 use super::file::{Journal, WaitingWrite};
-use super::write::{Write, WriteKind, creates};
-use crate::metadata::{Backlog, SessionStore, StoreHealth};
+use super::write::{Subject, Write, WriteKind, creates};
+use crate::metadata::{Backlog, Recorded, SessionStore, StoreHealth};
 use crate::session::{Owner, SessionId};
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, delay_before_try};
 use futures_util::future::join_all;
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Writes that are read from the journal at one time.
 const BATCH: u32 = 64;
-/// Sessions whose writes are on their way at one time.
-const SESSIONS_AT_ONCE: usize = 8;
+/// Sessions and charges whose writes are on their way at one time.
+const SUBJECTS_AT_ONCE: usize = 8;
 
 /// How patiently the store is asked whether it is back. It is asked for as long as something waits. Until it
 /// is, no analysis starts, so that it is not asked seldom.
@@ -102,13 +102,13 @@ pub struct Drained {
     pub left: Backlog,
 }
 
-/// What became of some writes of one session.
+/// What became of some writes about one session or charge.
 #[derive(Debug, Default)]
 struct Sent {
     acknowledged: Vec<i64>,
     refused: Vec<(i64, String)>,
     /// Whose rest was not sent, and why.
-    failure: Option<(SessionId, UpstreamError)>,
+    failure: Option<(Subject, UpstreamError)>,
 }
 
 impl Drain {
@@ -146,28 +146,27 @@ impl Drain {
     }
 
     /// Sends what waits, batch by batch, and removes from the journal what the store acknowledged, until
-    /// nothing is left that can be sent. A session whose write failed is left out until the next round. The
-    /// round ends early when the store is down, or did not take the writes of as many sessions as are sent at
-    /// one time.
+    /// nothing is left that can be sent. What a write about failed is left out until the next round. The round
+    /// ends early when the store is down, or did not take the writes about as many as are sent at one time.
     ///
     /// # Errors
     /// The first failure of a write that waits on.
     async fn send_round(&self, stop: &CancellationToken) -> Result<(), UpstreamError> {
         let mut left_out = Vec::new();
         let mut failure = None;
-        while !stop.is_cancelled() && left_out.len() < SESSIONS_AT_ONCE {
+        while !stop.is_cancelled() && left_out.len() < SUBJECTS_AT_ONCE {
             let n_failures = self.outage.n_failures();
             // While the store is down one write asks for all.
             let limit = if self.outage.is_on() { 1 } else { BATCH };
-            let mut sessions = by_session(self.journal.next(limit, &left_out).await?);
-            sessions.truncate(SESSIONS_AT_ONCE);
-            let is_last = sessions.is_empty();
+            let mut subjects = by_subject(self.journal.next(limit, &left_out).await?);
+            subjects.truncate(SUBJECTS_AT_ONCE);
+            let is_last = subjects.is_empty();
             let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
-            for sent in join_all(sessions.iter().map(|writes| self.send_in_order(writes))).await {
+            for sent in join_all(subjects.iter().map(|writes| self.send_in_order(writes))).await {
                 acknowledged.extend(sent.acknowledged);
                 refused.extend(sent.refused);
-                if let Some((session, error)) = sent.failure {
-                    left_out.push(session);
+                if let Some((about, error)) = sent.failure {
+                    left_out.push(about);
                     failure = failure.or(Some(error));
                 }
             }
@@ -188,8 +187,8 @@ impl Drain {
         for waiting in writes {
             let Some(write) = &waiting.write else {
                 tracing::error!(
-                    session.id = %waiting.session,
-                    "a write about the session {} cannot be read from the journal and is set aside", waiting.session,
+                    about = %waiting.about,
+                    "a write about {} cannot be read from the journal and is set aside", waiting.about,
                 );
                 sent.refused.push((waiting.sequence, "unreadable".to_owned()));
                 return sent;
@@ -198,15 +197,15 @@ impl Drain {
                 Ok(()) => sent.acknowledged.push(waiting.sequence),
                 Err(error) if self.is_refused(&error).await => {
                     tracing::error!(
-                        session.id = %waiting.session, %error, cause = %error.source,
-                        "the {} of the session {} was refused by the store of records and is set aside",
-                        write.kind(), waiting.session,
+                        about = %waiting.about, %error, cause = %error.source,
+                        "the {} of {} was refused by the store of records and is set aside",
+                        write.kind(), waiting.about,
                     );
                     sent.refused.push((waiting.sequence, error.kind.to_string()));
                     return sent;
                 }
                 Err(error) => {
-                    sent.failure = Some((waiting.session, error));
+                    sent.failure = Some((waiting.about, error));
                     return sent;
                 }
             }
@@ -248,8 +247,9 @@ impl Drain {
         })
     }
 
+    /// Sends a write that waited. A state of an analysis that went on elsewhere meanwhile is done with.
     async fn send(&self, write: &Write) -> Result<(), UpstreamError> {
-        write.send(&*self.store).await?;
+        let (Recorded::Kept | Recorded::Superseded) = write.send(&*self.store).await?;
         if let Write::DeleteSession { owner, session } = write {
             self.forget_deleted(owner, *session).await?;
         }
@@ -259,7 +259,7 @@ impl Drain {
     /// Removes what waits of a session that the store has deleted in the name of `owner`, if it was theirs.
     /// Returns how many records the removed writes would have made.
     pub(super) async fn forget_deleted(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError> {
-        if !self.journal.holds(id).await? {
+        if !self.journal.holds(id.into()).await? {
             return Ok(0);
         }
         let ends = self.journal.ends_of(&[id]).await?;
@@ -271,7 +271,7 @@ impl Drain {
         if !is_theirs {
             return Ok(0);
         }
-        let writes = self.journal.forget(id).await?;
+        let writes = self.journal.forget(id.into()).await?;
         Ok(if creates(&writes) { writes.iter().map(Write::n_records).sum() } else { 0 })
     }
 
@@ -286,16 +286,16 @@ impl Drain {
     }
 }
 
-/// Writes by session, each in order, the session whose write is oldest first.
-fn by_session(writes: Vec<WaitingWrite>) -> Vec<Vec<WaitingWrite>> {
-    let mut sessions: Vec<Vec<WaitingWrite>> = Vec::new();
+/// Writes by what they are about, each in order, the one first whose write is oldest.
+fn by_subject(writes: Vec<WaitingWrite>) -> Vec<Vec<WaitingWrite>> {
+    let mut subjects: Vec<Vec<WaitingWrite>> = Vec::new();
     for write in writes {
-        match sessions.iter_mut().find(|it| it.first().is_some_and(|it| it.session == write.session)) {
-            Some(session) => session.push(write),
-            None => sessions.push(vec![write]),
+        match subjects.iter_mut().find(|it| it.first().is_some_and(|it| it.about == write.about)) {
+            Some(subject) => subject.push(write),
+            None => subjects.push(vec![write]),
         }
     }
-    sessions
+    subjects
 }
 
 /// Sleeps for `pause`, or for ever.

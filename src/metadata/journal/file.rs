@@ -1,6 +1,6 @@
 //! The file in which acknowledged writes wait: an embedded database of one table.
 
-use super::write::{Write, WriteKind};
+use super::write::{Subject, Write, WriteKind};
 use crate::metadata::Backlog;
 use crate::metadata::sqlite::columns::{Json, Millis, Word};
 use crate::metadata::sqlite::{blocking, connection, failure, forget_log, in_write};
@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex};
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/journal/0001_writes.sql")),
     M::up(include_str!("../../../migrations/journal/0002_set_aside.sql")),
+    M::up(include_str!("../../../migrations/journal/0003_charges.sql")),
 ];
 
 /// Both numbers come from indexes, so that what waits is not read to be counted.
@@ -46,7 +47,7 @@ pub struct Journal {
 #[derive(Debug)]
 pub(super) struct WaitingWrite {
     pub(super) sequence: i64,
-    pub(super) session: SessionId,
+    pub(super) about: Subject,
     /// `None` when it cannot be read, as after a return to an earlier version.
     pub(super) write: Option<Write>,
 }
@@ -62,11 +63,11 @@ pub(super) struct OwnersBacklog {
     pub(super) touched: HashSet<SessionId>,
 }
 
-/// What waits of one session, without contents.
+/// What waits of one session or charge, without contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionBacklog {
-    /// The session.
-    pub session: SessionId,
+pub struct SubjectBacklog {
+    /// Of which.
+    pub about: Subject,
     /// When its oldest waiting write was acknowledged.
     pub oldest: DateTime<Utc>,
     /// How many writes of each kind wait.
@@ -75,10 +76,10 @@ pub struct SessionBacklog {
     pub set_aside: Option<String>,
 }
 
-impl fmt::Display for SessionBacklog {
+impl fmt::Display for SubjectBacklog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let writes: Vec<String> = self.writes.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-        write!(f, "{} since {}: {}", self.session, self.oldest.to_rfc3339(), writes.join(", "))?;
+        write!(f, "{} since {}: {}", self.about, self.oldest.to_rfc3339(), writes.join(", "))?;
         match &self.set_aside {
             Some(way) => write!(f, "; stands still, since one of them was refused ({way})"),
             None => Ok(()),
@@ -124,20 +125,20 @@ impl Journal {
         self.read("journal", backlog).await
     }
 
-    /// What waits of each session, the oldest first.
-    pub async fn by_session(&self) -> Result<Vec<SessionBacklog>, UpstreamError> {
-        self.read("journal", select_by_session).await
+    /// What waits of each session and charge, the oldest first.
+    pub async fn by_subject(&self) -> Result<Vec<SubjectBacklog>, UpstreamError> {
+        self.read("journal", select_by_subject).await
     }
 
-    /// Removes for good what waits of a session, and says what that was; `None` when nothing does.
+    /// Removes for good what waits of a session or a charge, and says what that was; `None` when nothing does.
     ///
     /// # Errors
     /// `Unavailable` when the journal is another process's.
-    pub async fn give_up(&self, session: SessionId) -> Result<Option<SessionBacklog>, UpstreamError> {
+    pub async fn give_up(&self, about: Subject) -> Result<Option<SubjectBacklog>, UpstreamError> {
         self.must_be_ours()?;
-        let waiting = self.by_session().await?.into_iter().find(|it| it.session == session);
+        let waiting = self.by_subject().await?.into_iter().find(|it| it.about == about);
         if waiting.is_some() {
-            self.forget(session).await?;
+            self.forget(about).await?;
         }
         Ok(waiting)
     }
@@ -167,7 +168,7 @@ impl Journal {
         self.is_ours() && self.max_writes <= backlog.waiting
     }
 
-    /// Adds a write behind all others. With `instead`, what waits of its session is removed by it, and needs no
+    /// Adds a write behind all others. With `instead`, what waits of its subject is removed by it, and needs no
     /// further room.
     ///
     /// # Errors
@@ -179,8 +180,8 @@ impl Journal {
             let mut removed = 0;
             if instead {
                 removed = db
-                    .prepare_cached("DELETE FROM writes WHERE session_id = ?1")?
-                    .execute([Word(write.session())])?;
+                    .prepare_cached("DELETE FROM writes WHERE about = ?1")?
+                    .execute([Word(write.about())])?;
             }
             if removed == 0 && max_writes <= backlog(db)?.waiting {
                 return Ok(false);
@@ -195,11 +196,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether anything waits of a session.
-    pub(super) async fn holds(&self, session: SessionId) -> Result<bool, UpstreamError> {
+    /// Every session about which a write waits.
+    pub(super) async fn touched(&self) -> Result<HashSet<SessionId>, UpstreamError> {
+        self.read("journal", select_touched).await
+    }
+
+    /// Whether anything waits of a session or a charge.
+    pub(super) async fn holds(&self, about: Subject) -> Result<bool, UpstreamError> {
         self.read("journal", move |db| {
-            db.prepare_cached("SELECT EXISTS (SELECT 1 FROM writes WHERE session_id = ?1)")?
-                .query_row([Word(session)], |row| row.get(0))
+            db.prepare_cached("SELECT EXISTS (SELECT 1 FROM writes WHERE about = ?1)")?
+                .query_row([Word(about)], |row| row.get(0))
         })
         .await
     }
@@ -209,7 +215,7 @@ impl Journal {
         let writes: Vec<WaitingWrite> = self
             .read("journal", move |db| {
                 db.prepare_cached(
-                    "SELECT sequence, session_id, content FROM writes WHERE session_id = ?1 ORDER BY sequence",
+                    "SELECT sequence, about, content FROM writes WHERE about = ?1 ORDER BY sequence",
                 )?
                 .query_map([Word(session)], read_waiting)?
                 .collect()
@@ -243,11 +249,11 @@ impl Journal {
         let sessions = sessions.to_owned();
         self.read("journal", move |db| {
             db.prepare_cached(
-                "SELECT kind, owner, session_id FROM writes
-                 WHERE owner IS NOT NULL AND session_id IN (SELECT value FROM json_each(?1))",
+                "SELECT kind, owner, about FROM writes
+                 WHERE owner IS NOT NULL AND about IN (SELECT value FROM json_each(?1))",
             )?
             .query_map([Json(sessions)], |row| {
-                let (Word(kind), Word(session)) = (row.get("kind")?, row.get("session_id")?);
+                let (Word(kind), Word(session)) = (row.get("kind")?, row.get("about")?);
                 Ok((kind, Owner::new(row.get::<_, String>("owner")?), session))
             })?
             .collect()
@@ -255,22 +261,22 @@ impl Journal {
         .await
     }
 
-    /// The next up to `limit` writes to be sent, in order, none of the sessions that are `left_out`. A session
-    /// of which a write was set aside stands still, except that it can be deleted.
+    /// The next up to `limit` writes to be sent, in order, none about what is `left_out`. A session of which a
+    /// write was set aside stands still, except that it can be deleted.
     pub(super) async fn next(
         &self,
         limit: u32,
-        left_out: &[SessionId],
+        left_out: &[Subject],
     ) -> Result<Vec<WaitingWrite>, UpstreamError> {
         let left_out = left_out.to_owned();
         self.read("journal", move |db| {
             db.prepare_cached(
-                "SELECT sequence, session_id, content FROM writes
+                "SELECT sequence, about, content FROM writes
                  WHERE set_aside IS NULL
-                     AND (kind = 'delete_session' OR session_id NOT IN (
-                         SELECT session_id FROM writes WHERE set_aside IS NOT NULL
+                     AND (kind = 'delete_session' OR about NOT IN (
+                         SELECT about FROM writes WHERE set_aside IS NOT NULL
                      ))
-                     AND session_id NOT IN (SELECT value FROM json_each(?2))
+                     AND about NOT IN (SELECT value FROM json_each(?2))
                  ORDER BY sequence LIMIT ?1",
             )?
             .query_map(params![limit, Json(left_out)], read_waiting)?
@@ -298,12 +304,12 @@ impl Journal {
         .await
     }
 
-    /// Removes everything that waits of a session, and returns what of it can be read.
-    pub(super) async fn forget(&self, session: SessionId) -> Result<Vec<Write>, UpstreamError> {
+    /// Removes everything that waits of a session or a charge, and returns what of it can be read.
+    pub(super) async fn forget(&self, about: Subject) -> Result<Vec<Write>, UpstreamError> {
         self.change("journal", move |db| {
             let removed: Vec<String> = db
-                .prepare_cached("DELETE FROM writes WHERE session_id = ?1 RETURNING content")?
-                .query_map([Word(session)], |row| row.get(0))?
+                .prepare_cached("DELETE FROM writes WHERE about = ?1 RETURNING content")?
+                .query_map([Word(about)], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             Ok(removed.iter().filter_map(|it| serde_json::from_str(it).ok()).collect())
         })
@@ -390,10 +396,10 @@ fn backlog(db: &Connection) -> rusqlite::Result<Backlog> {
 
 fn insert(db: &Connection, write: &Write) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "INSERT INTO writes (session_id, owner, kind, content, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO writes (about, owner, kind, content, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(params![
-        Word(write.session()),
+        Word(write.about()),
         write.owner().map(Owner::as_str),
         Word(write.kind()),
         Json(write),
@@ -410,50 +416,53 @@ fn select_of_owner(
 ) -> rusqlite::Result<OwnersBacklog> {
     let created = db
         .prepare_cached(
-            "SELECT DISTINCT session_id FROM writes
-             WHERE owner = ?1 AND kind = 'create_session' AND (?2 IS NULL OR session_id < ?2)
-             ORDER BY session_id DESC LIMIT ?3",
+            "SELECT DISTINCT about FROM writes
+             WHERE owner = ?1 AND kind = 'create_session' AND (?2 IS NULL OR about < ?2)
+             ORDER BY about DESC LIMIT ?3",
         )?
         .query_map(params![owner.as_str(), before.map(Word), limit], read_id)?
         .collect::<rusqlite::Result<_>>()?;
     let n_deleted = db
         .prepare_cached("SELECT count(*) FROM writes WHERE owner = ?1 AND kind = 'delete_session'")?
         .query_row([owner.as_str()], |row| row.get(0))?;
-    let touched = db
-        .prepare_cached("SELECT DISTINCT session_id FROM writes")?
-        .query_map([], read_id)?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(OwnersBacklog { created, n_deleted, touched })
+    Ok(OwnersBacklog { created, n_deleted, touched: select_touched(db)? })
 }
 
-fn select_by_session(db: &Connection) -> rusqlite::Result<Vec<SessionBacklog>> {
-    let mut sessions: Vec<SessionBacklog> = db
+/// Every session about which a write waits.
+fn select_touched(db: &Connection) -> rusqlite::Result<HashSet<SessionId>> {
+    db.prepare_cached("SELECT DISTINCT about FROM writes WHERE kind <> 'settle'")?
+        .query_map([], read_id)?
+        .collect()
+}
+
+fn select_by_subject(db: &Connection) -> rusqlite::Result<Vec<SubjectBacklog>> {
+    let mut subjects: Vec<SubjectBacklog> = db
         .prepare_cached(
-            "SELECT session_id, min(recorded_at), max(set_aside) FROM writes
-             GROUP BY session_id ORDER BY min(sequence)",
+            "SELECT about, min(recorded_at), max(set_aside) FROM writes
+             GROUP BY about ORDER BY min(sequence)",
         )?
         .query_map([], |row| {
-            let (Word(session), Millis(oldest)) = (row.get(0)?, row.get(1)?);
-            Ok(SessionBacklog { session, oldest, writes: Vec::new(), set_aside: row.get(2)? })
+            let (Word(about), Millis(oldest)) = (row.get(0)?, row.get(1)?);
+            Ok(SubjectBacklog { about, oldest, writes: Vec::new(), set_aside: row.get(2)? })
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut count = db.prepare_cached(
-        "SELECT kind, count(*) FROM writes WHERE session_id = ?1 GROUP BY kind ORDER BY min(sequence)",
+        "SELECT kind, count(*) FROM writes WHERE about = ?1 GROUP BY kind ORDER BY min(sequence)",
     )?;
-    for session in &mut sessions {
-        let counted = count.query_map([Word(session.session)], |row| {
+    for subject in &mut subjects {
+        let counted = count.query_map([Word(subject.about)], |row| {
             let Word(kind) = row.get(0)?;
             Ok((kind, row.get(1)?))
         })?;
-        session.writes = counted.collect::<rusqlite::Result<_>>()?;
+        subject.writes = counted.collect::<rusqlite::Result<_>>()?;
     }
-    Ok(sessions)
+    Ok(subjects)
 }
 
 fn read_waiting(row: &Row<'_>) -> rusqlite::Result<WaitingWrite> {
-    let Word(session) = row.get("session_id")?;
+    let Word(about) = row.get("about")?;
     let content: String = row.get("content")?;
-    Ok(WaitingWrite { sequence: row.get("sequence")?, session, write: serde_json::from_str(&content).ok() })
+    Ok(WaitingWrite { sequence: row.get("sequence")?, about, write: serde_json::from_str(&content).ok() })
 }
 
 fn read_id(row: &Row<'_>) -> rusqlite::Result<SessionId> {

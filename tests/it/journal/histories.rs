@@ -4,9 +4,14 @@
 
 use super::Bench;
 use crate::support::random::cases;
-use crate::support::records::{analysis, at, completed, new_owner, renewed, session, turn};
+use crate::support::records::{
+    analysis, at, charge, completed, given_back, new_owner, renewed, session, taken_up, turn,
+};
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use std::time::Duration;
+use swimcoach::analysis::MicroUsd;
+use swimcoach::ledger::{Charge, Month};
 use swimcoach::metadata::SessionStore;
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::session::{Analysis, Session};
@@ -19,8 +24,11 @@ const N_SESSIONS: usize = 3;
 enum Event {
     Create(usize),
     Start(usize),
+    TakeUp(usize),
     StayAlive(usize),
+    GiveBack(usize),
     End(usize),
+    Settle(usize),
     Say(usize, u32),
     Delete(usize),
     DeleteByAStranger(usize),
@@ -45,8 +53,11 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         3 => place().prop_map(Event::Create),
         3 => place().prop_map(Event::Start),
+        2 => place().prop_map(Event::TakeUp),
         2 => place().prop_map(Event::StayAlive),
+        1 => place().prop_map(Event::GiveBack),
         3 => place().prop_map(Event::End),
+        2 => place().prop_map(Event::Settle),
         4 => (place(), 0..4_u32).prop_map(|(place, number)| Event::Say(place, number)),
         1 => place().prop_map(Event::Delete),
         1 => place().prop_map(Event::DeleteByAStranger),
@@ -68,8 +79,10 @@ struct Twins {
     sessions: Vec<Session>,
     /// Which of them were created. That happens once, and nothing is said about a session before.
     created: [bool; N_SESSIONS],
-    /// The analysis of each session that was started last.
+    /// The attempt of each session that was started last.
     analyses: Vec<Option<Analysis>>,
+    /// One of each session.
+    charges: Vec<Charge>,
     /// Milliseconds that have passed, one for each event.
     clock: i64,
 }
@@ -81,6 +94,7 @@ impl Twins {
             bench: Bench::new().await,
             steady: SqliteSessionStore::in_memory().unwrap(),
             sessions: (0..N_SESSIONS).map(|_| session(&owner, 2)).collect(),
+            charges: (0..N_SESSIONS).map(|_| charge(&owner, 0)).collect(),
             created: [false; N_SESSIONS],
             analyses: vec![None; N_SESSIONS],
             clock: 0,
@@ -96,8 +110,26 @@ impl Twins {
                     store.create_session(&self.sessions[place]).await.unwrap();
                 }
             }
-            Event::Start(place) => self.start(place).await,
+            Event::Start(place) => {
+                let started = renewed(&analysis(&self.sessions[place]), self.clock);
+                self.start(place, started, at(-1)).await;
+            }
+            Event::TakeUp(place) => {
+                if let Some(abandoned) = &self.analyses[place] {
+                    let next = taken_up(abandoned, self.clock);
+                    self.start(place, next, at(self.clock)).await;
+                }
+            }
             Event::StayAlive(place) => self.record(place, renewed).await,
+            Event::GiveBack(place) => self.record(place, given_back).await,
+            Event::Settle(place) => {
+                let usage = completed(&analysis(&self.sessions[place]), 0).usage;
+                let amount = MicroUsd(self.clock.unsigned_abs());
+                let charge = Charge { amount, usage, ..self.charges[place].clone() };
+                for store in [&self.bench.store as &dyn SessionStore, &self.steady] {
+                    store.settle(&charge).await.unwrap();
+                }
+            }
             Event::End(place) => self.record(place, completed).await,
             Event::Say(place, number) if self.created[place] => {
                 let turns = [turn(number, &format!("said at {}", self.clock))];
@@ -128,15 +160,14 @@ impl Twins {
         self
     }
 
-    /// Starts an analysis where the store allows it. A start that failed may have happened.
-    async fn start(&mut self, place: usize) {
+    /// Starts an attempt where the store allows it. A start that failed may have happened.
+    async fn start(&mut self, place: usize, started: Analysis, stale_before: DateTime<Utc>) {
         let Session { owner, id, .. } = &self.sessions[place];
-        let started = renewed(&analysis(&self.sessions[place]), self.clock);
-        let answer = self.bench.store.start_analysis(&started, at(-1)).await;
+        let answer = self.bench.store.start_analysis(&started, stale_before).await;
         let record = self.bench.records.unbroken().session(owner, *id).await.unwrap();
-        let has_started = record.is_some_and(|it| it.analyses.iter().any(|it| it.id == started.id));
+        let has_started = record.is_some_and(|it| it.analyses.contains(&started));
         if answer.is_ok() || has_started {
-            let outcome = self.steady.start_analysis(&started, at(-1)).await.unwrap();
+            let outcome = self.steady.start_analysis(&started, stale_before).await.unwrap();
             assert!(answer.is_err() || answer.unwrap() == outcome);
         }
         if has_started {
@@ -171,6 +202,8 @@ impl Twins {
         let expected = self.steady.list_sessions(owner, None, 10).await.unwrap();
         assert_eq!(self.bench.records.unbroken().list_sessions(owner, None, 10).await.unwrap(), expected);
         assert_eq!(self.bench.store.list_sessions(owner, None, 10).await.unwrap(), expected);
+        let expected = self.steady.month_usage(owner, Month::of(at(0))).await.unwrap();
+        assert_eq!(self.bench.store.month_usage(owner, Month::of(at(0))).await.unwrap(), expected);
     }
 }
 
