@@ -62,13 +62,15 @@ pub(super) enum Lost {
 impl Recorder {
     /// Records an analysis from its start on, which is recorded.
     pub(super) fn new(sessions: Arc<dyn SessionStore>, lease: Duration, started: Analysis) -> Self {
+        // Recording the start took its time.
+        let age = (super::now() - started.updated_at).to_std().unwrap_or_default();
         Self {
             sessions,
             lease,
             stored: watch::Sender::new(Arc::new(started.clone())),
             noted: Mutex::new(Noted { analysis: started, is_news: false, is_urgent: false }),
             has_noted: Notify::new(),
-            lease_ends: Mutex::new(Instant::now() + lease),
+            lease_ends: Mutex::new(Instant::now() + lease.saturating_sub(age)),
             is_superseded: watch::Sender::new(false),
         }
     }

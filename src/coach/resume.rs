@@ -126,6 +126,7 @@ impl Coach {
                     analysis.id = %next.id, session.id = %session.id, attempt = next.attempt,
                     "took up the analysis {}", next.id,
                 );
+                self.metrics.count_resumed();
                 self.run_analysis(place, session, next.clone());
                 Ok(next)
             }

@@ -14,6 +14,7 @@ use crate::capture::CaptureReport;
 use crate::events::{Happening, Stage};
 use crate::jobs::{EarlyEnd, Place};
 use crate::ledger::{Charge, ChargeKind, StorageUse};
+use crate::metrics::OneMore;
 use crate::review::{self, ReviewContext, SentFrame};
 use crate::session::{Analysis, AnalysisStatus, FrameNumber, Session};
 use crate::upstream;
@@ -119,7 +120,11 @@ impl<'a> Run<'a> {
     }
 
     async fn in_turn(&self, place: &Place) -> Outcome {
+        let jobs = &self.coach.metrics.jobs;
+        let waits = OneMore::of(&jobs.waiting);
         let Some(_turn) = place.turn().await else { return Outcome::GivenBack };
+        drop(waits);
+        let _runs = OneMore::of(&jobs.running);
         // A bug in one of the steps must end the analysis, not leave it running in the records.
         let performed = AssertUnwindSafe(self.perform()).catch_unwind().await;
         Outcome::Ended(performed.unwrap_or(Err(AnalysisError::Panicked)))

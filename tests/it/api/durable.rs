@@ -305,6 +305,7 @@ async fn records_that_are_down_for_less_than_the_lease_stop_nothing_and_no_event
 
     app.records.faults.heal();
     app.vision.release();
+    tokio::time::sleep(Duration::from_secs(15)).await;
 
     assert_eq!(app.settled(&id).await["status"], "complete");
     let ended = recorded(&app, &id).await;
