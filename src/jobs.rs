@@ -123,7 +123,7 @@ impl Jobs {
     /// How many jobs have their turn, and how many wait for it.
     pub fn counts(&self) -> (usize, usize) {
         let line = lock(&self.line);
-        (line.n_running, line.n_places() - line.n_running)
+        (line.n_running, line.n_places().saturating_sub(line.n_running))
     }
 
     /// Cancelled when the service stops, so that work without an end knows that it must end.
@@ -242,16 +242,18 @@ impl Line {
 
     /// Takes a free turn for the job that is next, if there are both.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        if self.places.running <= self.n_running {
-            return None;
+        while self.n_running < self.places.running {
+            let (owner, mut jobs) = self.waiting.pop_front()?;
+            // One that was cancelled meanwhile must not cost its owner a turn.
+            jobs.retain(|it| !it.is_closed());
+            let Some(next) = jobs.pop_front() else { continue };
+            if !jobs.is_empty() {
+                self.waiting.push_back((owner, jobs));
+            }
+            self.n_running += 1;
+            return Some(next);
         }
-        let (owner, mut jobs) = self.waiting.pop_front()?;
-        let next = jobs.pop_front();
-        if !jobs.is_empty() {
-            self.waiting.push_back((owner, jobs));
-        }
-        self.n_running += usize::from(next.is_some());
-        next
+        None
     }
 
     fn close(&mut self) {
@@ -366,6 +368,28 @@ mod tests {
         drop(turn);
 
         assert!(next_turn.now_or_never().unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_job_that_waits_no_more_costs_its_owner_no_turn() {
+        let jobs = jobs(1, 4, 9);
+        let place = |name| jobs.place(&owner(name)).unwrap();
+        let [running, gone, of_the_same, of_another] = [place("z"), place("a"), place("a"), place("b")];
+        let turn = running.turn().await.unwrap();
+        let mut waits = Box::pin(gone.turn());
+        assert!(waits.as_mut().now_or_never().is_none());
+        let [mut next, mut last] = [Box::pin(of_the_same.turn()), Box::pin(of_another.turn())];
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(last.as_mut().now_or_never().is_none());
+
+        drop(waits);
+        drop(turn);
+
+        let turn = next.now_or_never().unwrap();
+        assert!(turn.is_some());
+        assert!(last.as_mut().now_or_never().is_none());
+        drop(turn);
+        assert!(last.now_or_never().unwrap().is_some());
     }
 
     #[tokio::test]

@@ -61,8 +61,9 @@ impl Coach {
         let analysis = self.new_analysis(&session, request);
         self.reserve_analysis(&session, &analysis).await?;
         let started = self.sessions.start_analysis(&analysis, self.stale_before()).await;
-        if !matches!(started, Ok(StartedAnalysis::Started)) {
-            self.release_reserve(&session, &analysis);
+        if !matches!(started, Ok(StartedAnalysis::Started)) && self.budgets.are_set() {
+            // Nothing came of what was reserved.
+            self.settle_soon(&session, &analysis);
         }
         match started? {
             StartedAnalysis::Started => {
@@ -171,13 +172,5 @@ impl Coach {
         let estimate = self.vision.estimate(&look, analysis.user_notes.as_deref(), samples).cost;
         let (id, kind, at) = (analysis.id.into(), ChargeKind::Analysis, analysis.requested_at);
         self.reserve_for(&session.owner, id, kind, at, &analysis.usage, estimate).await.map(drop)
-    }
-
-    /// Gives back what was reserved for an analysis that was not started.
-    fn release_reserve(&self, session: &Session, analysis: &Analysis) {
-        if self.budgets.are_set() {
-            let (coach, charge) = (self.clone(), Self::charge_of(session, analysis));
-            self.jobs.finish(async move { coach.settle_charge(&charge).await });
-        }
     }
 }

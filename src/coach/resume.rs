@@ -146,8 +146,7 @@ impl Coach {
         ended.end(Some(failure(why, false)));
         if self.sessions.record_analysis(&ended).await? == Recorded::Kept {
             self.metrics.count(&ended);
-            let (coach, charge) = (self.clone(), Self::charge_of(session, &ended));
-            self.jobs.finish(async move { coach.settle_charge(&charge).await });
+            self.settle_soon(session, &ended);
         }
         Ok(ended)
     }

@@ -36,22 +36,28 @@ impl Coach {
         });
     }
 
-    /// What an analysis came to, all of its attempts.
-    pub(super) fn charge_of(session: &Session, analysis: &Analysis) -> Charge {
-        let is_fetching = |it: &Happening| matches!(it, Happening::Progress { stage: Stage::Fetching, .. });
-        let fetched = analysis.events.iter().filter(|it| is_fetching(&it.what)).count();
-        let class_b = (fetched * session.frames.len()) as u64;
-        Charge {
-            id: analysis.id.into(),
-            owner: session.owner.clone(),
-            kind: ChargeKind::Analysis,
-            model: analysis.model.clone(),
-            at: analysis.requested_at,
-            is_settled: true,
-            amount: cost_at_most(&analysis.usage, MicroUsd::default()),
-            usage: analysis.usage,
-            storage: StorageUse { class_b, ..StorageUse::default() },
-        }
+    /// Settles what an analysis came to, without keeping anybody waiting for it.
+    pub(super) fn settle_soon(&self, session: &Session, analysis: &Analysis) {
+        let (coach, charge) = (self.clone(), charge_of(session, analysis));
+        self.jobs.finish(async move { coach.settle_charge(&charge).await });
+    }
+}
+
+/// What an analysis came to, all of its attempts.
+fn charge_of(session: &Session, analysis: &Analysis) -> Charge {
+    let is_fetching = |it: &Happening| matches!(it, Happening::Progress { stage: Stage::Fetching, .. });
+    let fetched = analysis.events.iter().filter(|it| is_fetching(&it.what)).count();
+    let class_b = (fetched * session.frames.len()) as u64;
+    Charge {
+        id: analysis.id.into(),
+        owner: session.owner.clone(),
+        kind: ChargeKind::Analysis,
+        model: analysis.model.clone(),
+        at: analysis.requested_at,
+        is_settled: true,
+        amount: cost_at_most(&analysis.usage, MicroUsd::default()),
+        usage: analysis.usage,
+        storage: StorageUse { class_b, ..StorageUse::default() },
     }
 }
 
@@ -110,7 +116,7 @@ impl<'a> Run<'a> {
             },
         };
         match outcome {
-            Outcome::Ended(outcome) => self.end(outcome).await,
+            Outcome::Ended(outcome) => self.end(outcome),
             Outcome::GivenBack => self.recorder.note_at_once(|it| {
                 it.usage = self.spending.total();
                 it.status = AnalysisStatus::Queued;
@@ -235,7 +241,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn end(&self, outcome: Result<(), AnalysisError>) {
+    fn end(&self, outcome: Result<(), AnalysisError>) {
         let usage = self.spending.total();
         let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
         let failed = outcome.as_ref().err().map(|it| failure(it, result.is_some()));
@@ -248,7 +254,7 @@ impl<'a> Run<'a> {
             log_failure(&ended, &error);
         }
         self.coach.metrics.count(&ended);
-        self.coach.settle_charge(&Coach::charge_of(self.session, &ended)).await;
+        self.coach.settle_soon(self.session, &ended);
     }
 
     /// Settles what was spent here, unless the analysis goes on elsewhere.
@@ -266,7 +272,7 @@ impl<'a> Run<'a> {
                 it.usage = self.spending.total();
                 true
             });
-            self.coach.settle_charge(&Coach::charge_of(self.session, &self.recorder.noted())).await;
+            self.coach.settle_soon(self.session, &self.recorder.noted());
         }
     }
 }
