@@ -2,7 +2,9 @@
 
 mod analyze;
 mod browsers;
+mod budget;
 mod cancel;
+mod conversation;
 mod costs;
 mod docs;
 mod durable;

@@ -224,9 +224,13 @@ impl Answering {
     async fn hold_claim(&self) -> AnswerError {
         let mut claim = self.claim.clone();
         loop {
-            tokio::time::sleep(self.coach.stale_after / 3).await;
-            claim.renewed_at = now();
+            let due = Instant::now() + self.coach.stale_after / 3;
+            tokio::time::sleep_until(due.min(self.held_until())).await;
             let held_from = Instant::now();
+            if self.held_until() <= held_from {
+                return AnswerError::ClaimLost;
+            }
+            claim.renewed_at = now();
             let renewing = self.coach.sessions.claim_answer(&claim, self.coach.stale_before());
             match tokio::time::timeout_at(self.held_until(), renewing).await {
                 Ok(Ok(ClaimedAnswer::Claimed)) => {

@@ -97,6 +97,13 @@ impl ScriptedVision {
         }
     }
 
+    /// The look that was scripted last takes that much instead.
+    pub(crate) fn costs(&self, usage: Usage) {
+        if let Some(Ok(answer)) = self.looks.lock().unwrap().back_mut() {
+            answer.usage = usage;
+        }
+    }
+
     /// The next look fails, having cost that much.
     pub(crate) fn fails(&self, kind: VisionErrorKind, usage: Usage) {
         self.looks.lock().unwrap().push_back(Err(VisionError { kind, usage }));
