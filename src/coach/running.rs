@@ -5,9 +5,8 @@
 
 use super::Coach;
 use super::asking::Spending;
-use super::look::Fetched;
+use super::look::{Fetched, unseen_look};
 use super::recorder::{Lost, Recorder};
-use super::spending::cost_at_most;
 use super::words::{AnalysisError, failure};
 use crate::analysis::{MicroUsd, Provenance, PublishedAnalysis, Warning};
 use crate::capture::CaptureReport;
@@ -38,26 +37,34 @@ impl Coach {
 
     /// Settles what an analysis came to, without keeping anybody waiting for it.
     pub(super) fn settle_soon(&self, session: &Session, analysis: &Analysis) {
-        let (coach, charge) = (self.clone(), charge_of(session, analysis));
+        let (coach, charge) = (self.clone(), self.charge_of(session, analysis));
         self.jobs.finish(async move { coach.settle_charge(&charge).await });
     }
-}
 
-/// What an analysis came to, all of its attempts.
-fn charge_of(session: &Session, analysis: &Analysis) -> Charge {
-    let is_fetching = |it: &Happening| matches!(it, Happening::Progress { stage: Stage::Fetching, .. });
-    let fetched = analysis.events.iter().filter(|it| is_fetching(&it.what)).count();
-    let class_b = (fetched * session.frames.len()) as u64;
-    Charge {
-        id: analysis.id.into(),
-        owner: session.owner.clone(),
-        kind: ChargeKind::Analysis,
-        model: analysis.model.clone(),
-        at: analysis.requested_at,
-        is_settled: true,
-        amount: cost_at_most(&analysis.usage, MicroUsd::default()),
-        usage: analysis.usage,
-        storage: StorageUse { class_b, ..StorageUse::default() },
+    /// What an analysis came to, all of its attempts.
+    pub(super) fn charge_of(&self, session: &Session, analysis: &Analysis) -> Charge {
+        let is_fetching = |it: &Happening| matches!(it, Happening::Progress { stage: Stage::Fetching, .. });
+        let fetched = analysis.events.iter().filter(|it| is_fetching(&it.what)).count();
+        let class_b = (fetched * session.frames.len()) as u64;
+        Charge {
+            id: analysis.id.into(),
+            owner: session.owner.clone(),
+            kind: ChargeKind::Analysis,
+            model: analysis.model.clone(),
+            at: analysis.requested_at,
+            is_settled: true,
+            amount: analysis.usage.cost.unwrap_or_else(|| self.cost_at_most(session, analysis)),
+            usage: analysis.usage,
+            storage: StorageUse { class_b, ..StorageUse::default() },
+        }
+    }
+
+    /// What all attempts at an analysis may have come to, where that is not known.
+    fn cost_at_most(&self, session: &Session, analysis: &Analysis) -> MicroUsd {
+        let look = unseen_look(session, analysis.stroke_type);
+        let (notes, samples) = (analysis.user_notes.as_deref(), analysis.options.samples);
+        let one = self.vision.estimate(&look, notes, samples).cost;
+        MicroUsd(one.0.saturating_mul(analysis.attempt.into()))
     }
 }
 

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use std::time::Duration;
 use swimcoach::analysis::{MicroUsd, Usage};
 use swimcoach::coach::{AnalysisRequest, CallersMonth, CoachError};
-use swimcoach::ledger::{BudgetScope, Budgets, Charge, ChargeId, ChargeKind, Month, StorageUse};
+use swimcoach::ledger::{BudgetScope, Budgets, Charge, ChargeId, ChargeKind, Month, Reservation, StorageUse};
 use swimcoach::metadata::SessionStore;
 use swimcoach::session::{AnalysisStatus, Owner, SessionId};
 use swimcoach::vision::VisionErrorKind;
@@ -252,6 +252,29 @@ async fn an_analysis_that_is_taken_up_counts_what_it_took_before_though_its_pric
     assert_eq!((ended.id, ended.status), (left.id, AnalysisStatus::Failed));
     assert_eq!(ended.failure.as_ref().unwrap().code, "budget_spent");
     assert_eq!(app.vision.seen(), []);
+}
+
+#[tokio::test]
+async fn an_analysis_whose_earlier_price_is_not_known_is_charged_as_much_as_it_may_have_come_to() {
+    let app = with_budget(1_000_000);
+    let id = app.uploaded(Form::frames(2)).await;
+    left_behind(&app, &id, |it| it.usage.cost = None).await;
+    app.vision.finds();
+
+    app.coach.take_up_left_behind().await.unwrap();
+
+    assert_eq!(app.settled(&id).await["status"], "complete");
+    assert!(app.coach.shut_down(Duration::from_secs(10)).await);
+    let month = this_month(&app).await;
+    assert_eq!((month.used.analyses, month.used.usage.cost, month.left()), (1, None, None));
+    let over_all = Charge { is_settled: false, ..charge(&Owner::local(), Usage::default(), 1_000_000) };
+    let budgets = Budgets { caller: Some(MicroUsd(1_000_000)), service: None };
+    let refused = app.records.inner.reserve(&over_all, &budgets).await.unwrap();
+    let taken = MicroUsd(2 * TWO_FRAMES.0);
+    assert_eq!(
+        refused,
+        Reservation::OverBudget { scope: BudgetScope::Caller, budget: MicroUsd(1_000_000), taken }
+    );
 }
 
 fn charge(owner: &Owner, usage: Usage, amount: u64) -> Charge {
