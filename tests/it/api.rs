@@ -4,6 +4,7 @@ mod analyze;
 mod browsers;
 mod budget;
 mod cancel;
+mod chat;
 mod conversation;
 mod costs;
 mod docs;
