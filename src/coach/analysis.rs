@@ -60,12 +60,13 @@ impl Coach {
         let place = self.take_place(&session.owner)?;
         let analysis = self.new_analysis(&session, request);
         self.reserve_analysis(&session, &analysis).await?;
-        let started = self.sessions.start_analysis(&analysis, self.stale_before()).await;
-        if !matches!(started, Ok(StartedAnalysis::Started)) && self.budgets.are_set() {
+        // Where this fails it may have happened, so what was reserved stays until somebody takes it up, or for a day.
+        let started = self.sessions.start_analysis(&analysis, self.stale_before()).await?;
+        if started != StartedAnalysis::Started && self.budgets.are_set() {
             // Nothing came of what was reserved.
             self.settle_soon(&session, &analysis);
         }
-        match started? {
+        match started {
             StartedAnalysis::Started => {
                 self.run_analysis(place, session, analysis.clone());
                 Ok(analysis)

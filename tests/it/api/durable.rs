@@ -15,6 +15,7 @@ use std::time::Duration;
 use swimcoach::analysis::{MicroUsd, Usage};
 use swimcoach::coach::{AnalysisRequest, CoachError};
 use swimcoach::events::{Happening, Stage};
+use swimcoach::ledger::Month;
 use swimcoach::metadata::{SessionStore, StartedAnalysis};
 use swimcoach::session::{Analysis, AnalysisOptions, AnalysisStatus, Owner};
 use swimcoach::upstream::UpstreamErrorKind as Kind;
@@ -569,6 +570,24 @@ async fn a_model_that_breaks_off_again_and_again_is_not_asked_until_the_budget_i
 
     assert_eq!(detail["error_code"], "model_unavailable");
     assert_eq!(detail["usage"]["requests"], 3);
+}
+
+#[tokio::test]
+async fn what_was_reserved_by_clicks_that_started_nothing_is_given_back() {
+    let one = TestApp::with(|it| it.budgets.caller = Some(MicroUsd(1_000_000)));
+    let other = one.replica();
+    one.vision.finds();
+    let id = one.uploaded(Form::frames(2)).await;
+
+    join_all((0..10).map(|n| [&one, &other][n % 2].analyze(&id, Value::Null))).await;
+
+    assert_eq!(one.settled(&id).await["status"], "complete");
+    for app in [&one, &other] {
+        assert!(app.coach.shut_down(Duration::from_secs(5)).await);
+    }
+    let used = one.coach.usage(&Owner::local(), Month::of(Utc::now())).await.unwrap().used;
+    assert_eq!((used.reserved, used.usage), (MicroUsd(0), LOOK_USAGE));
+    assert_eq!(used.storage.class_b, 2);
 }
 
 #[tokio::test]
