@@ -120,7 +120,9 @@ impl Answering {
         };
         self.count(&outcome, &usage);
         place.end(outcome);
-        self.coach.settle_charge(&self.settled(usage)).await;
+        // Each frame was read once.
+        let n_read = self.talk.look.frames.len() as u64;
+        self.coach.settle_charge(&self.settled(usage, n_read)).await;
     }
 
     /// Takes the right to answer and holds what that may cost; returns what the asking may cost.
@@ -142,6 +144,11 @@ impl Answering {
             Ok(allowance) => Ok(allowance),
             Err(error) => {
                 self.release().await;
+                if let CoachError::Upstream(_) = error {
+                    // It may be held all the same.
+                    let (coach, nothing) = (self.coach.clone(), self.settled(Usage::default(), 0));
+                    self.coach.jobs.finish(async move { coach.settle_charge(&nothing).await });
+                }
                 Err(Began::Refused(error))
             }
         }
@@ -320,9 +327,8 @@ impl Answering {
         self.coach.metrics.count_answer(outcome, usage, took);
     }
 
-    /// What the answer came to: the model, and one read of each frame.
-    fn settled(&self, usage: Usage) -> Charge {
-        let class_b = self.talk.look.frames.len() as u64;
+    /// What the answer came to: the model, and reads of storage.
+    fn settled(&self, usage: Usage, class_b: u64) -> Charge {
         Charge {
             id: self.charge,
             owner: self.session.owner.clone(),

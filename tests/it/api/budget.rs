@@ -3,6 +3,7 @@
 use super::conversation::{ANSWER_USAGE, analyzed, answered, ask};
 use super::durable::left_behind;
 use crate::support::app::TestApp;
+use crate::support::faults::Fault;
 use crate::support::form::Form;
 use crate::support::records;
 use crate::support::scripted_vision::LOOK_USAGE;
@@ -14,6 +15,7 @@ use swimcoach::coach::{AnalysisRequest, CallersMonth, CoachError};
 use swimcoach::ledger::{BudgetScope, Budgets, Charge, ChargeId, ChargeKind, Month, Reservation, StorageUse};
 use swimcoach::metadata::SessionStore;
 use swimcoach::session::{AnalysisStatus, Owner, SessionId};
+use swimcoach::upstream::UpstreamErrorKind as Kind;
 use swimcoach::vision::VisionErrorKind;
 
 /// What two frames are estimated at, for a look and for an answer alike.
@@ -162,6 +164,21 @@ async fn a_message_for_which_there_is_no_room_leaves_the_conversation_free_and_n
 
     assert_eq!(this_month(&app).await.used.reserved, MicroUsd(0));
     assert_eq!(app.storage.faults.count("download_frame"), 0);
+}
+
+#[tokio::test]
+async fn a_message_whose_reserve_is_not_certain_holds_nothing_and_can_be_sent_again() {
+    let app = with_budget(TWO_FRAMES.0);
+    let id = ready_to_talk(&app).await;
+    app.records.faults.fail_next("reserve", Fault::After(Kind::Timeout));
+
+    let refused = ask(&app, id, "Why?").await.unwrap_err();
+    settled(&app, 0).await;
+    app.vision.replies("Press back.", &[], costing(1_000));
+    answered(&app, id, "Why?").await.unwrap();
+
+    assert!(matches!(refused, CoachError::Upstream(_)), "{refused:?}");
+    settled(&app, 1_000).await;
 }
 
 #[tokio::test]
