@@ -321,6 +321,32 @@ async fn many_clicks_over_two_replicas_are_answered_once() {
 }
 
 #[tokio::test]
+async fn a_message_that_was_read_before_another_was_answered_comes_after_it() {
+    for (message, n_calls) in [("Why?", 1), ("Why not?", 2)] {
+        let one = TestApp::new();
+        let other = one.replica();
+        let id = analyzed(&one, 2).await;
+        (0..n_calls).for_each(|_| one.vision.replies(ANSWER, &[], ANSWER_USAGE));
+        one.records.faults.fail_next("claim_answer", Fault::Hang);
+        let late = async { answered(&one, id, message).await.unwrap() };
+        let first = async {
+            let is_claiming = async || (0 < one.records.faults.count("claim_answer")).then_some(());
+            eventually("it is claimed", is_claiming).await;
+            let first = answered(&other, id, "Why?").await.unwrap();
+            one.records.faults.release();
+            first
+        };
+
+        let (late, first) = tokio::join!(late, first);
+
+        assert_eq!(late == first, n_calls == 1, "the same message is answered once");
+        assert_eq!(turns(&one, id).await.len(), 2 * n_calls);
+        assert_eq!(late.message_count, 2 * n_calls);
+        assert_eq!(one.vision.talks().len(), n_calls);
+    }
+}
+
+#[tokio::test]
 async fn the_same_message_is_another_one_once_some_time_has_passed() {
     let app = TestApp::new();
     let id = analyzed(&app, 2).await;
