@@ -44,7 +44,7 @@ pub use self::migrations::Migration;
 use self::reserving::Reserving;
 use self::rows::KeptRecord;
 use self::sql_api::{ResultSet, SqlApi, SqlApiSettings, Statement};
-use self::statements::charges;
+use self::statements::{analyses, charges, claims};
 use super::rules::{HELD_FOR, before_start, gives_way};
 use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
@@ -104,11 +104,11 @@ impl SnowflakeSessionStore {
         analysis: &Analysis,
         state: &str,
     ) -> Result<Recorded, UpstreamError> {
-        let appended = self.run(operation, statements::insert_state(analysis, state)).await?;
+        let appended = self.run(operation, analyses::insert_state(analysis, state)).await?;
         if 0 < appended.stats().inserted {
             return Ok(Recorded::Kept);
         }
-        let found = self.run(operation, statements::select_state(analysis)).await?;
+        let found = self.run(operation, analyses::select_state(analysis)).await?;
         Ok(if found.is_empty() { Recorded::Superseded } else { Recorded::Kept })
     }
 
@@ -169,7 +169,7 @@ impl SessionStore for SnowflakeSessionStore {
                 Some(outcome) => return Ok(outcome),
                 None => {
                     let started = kept.started.as_deref();
-                    let exchange = statements::exchange_started(analysis.session_id, started, &state);
+                    let exchange = analyses::exchange_started(analysis.session_id, started, &state);
                     if self.run(OPERATION, Ok(exchange)).await?.stats().updated == 0 {
                         continue;
                     }
@@ -233,7 +233,7 @@ impl SessionStore for SnowflakeSessionStore {
         since: DateTime<Utc>,
     ) -> Result<Vec<(Owner, Analysis)>, UpstreamError> {
         const OPERATION: &str = "unfinished_analyses";
-        let set = self.run(OPERATION, Ok(statements::select_unfinished(since))).await?;
+        let set = self.run(OPERATION, Ok(analyses::select_unfinished(since))).await?;
         rows::read_unfinished(OPERATION, &set, since)
     }
 
@@ -245,7 +245,7 @@ impl SessionStore for SnowflakeSessionStore {
         const OPERATION: &str = "claim_answer";
         let text = text_of(OPERATION, claim)?;
         for _ in 0..EXCHANGE_ROUNDS {
-            let set = self.run(OPERATION, Ok(statements::select_answering(claim.session))).await?;
+            let set = self.run(OPERATION, Ok(claims::select_answering(claim.session))).await?;
             let Some(kept) = rows::read_answering(OPERATION, &set)? else {
                 return Ok(ClaimedAnswer::NoSession);
             };
@@ -258,7 +258,7 @@ impl SessionStore for SnowflakeSessionStore {
                     return Ok(ClaimedAnswer::Taken(held));
                 }
             }
-            let exchange = statements::exchange_answering(claim.session, kept.text.as_deref(), &text);
+            let exchange = claims::exchange_answering(claim.session, kept.text.as_deref(), &text);
             if 0 < self.run(OPERATION, Ok(exchange)).await?.stats().updated {
                 return Ok(ClaimedAnswer::Claimed);
             }
@@ -267,7 +267,7 @@ impl SessionStore for SnowflakeSessionStore {
     }
 
     async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {
-        self.run("release_answer", Ok(statements::release_answering(claim))).await.map(drop)
+        self.run("release_answer", Ok(claims::release_answering(claim))).await.map(drop)
     }
 
     async fn reserve(&self, charge: &Charge, budgets: &Budgets) -> Result<Reservation, UpstreamError> {
@@ -295,9 +295,11 @@ impl SessionStore for SnowflakeSessionStore {
     async fn probe(&self) -> Result<(), UpstreamError> {
         const OPERATION: &str = "probe";
         let session = super::probe_session();
+        // Fails where the tables are those of an earlier version.
+        self.month_usage(&session.owner, Month::of(session.created_at)).await?;
         self.create_session(&session).await?;
         // Changes nothing, and shows that the role may update.
-        self.run(OPERATION, Ok(statements::exchange_started(session.id, Some("none"), ""))).await?;
+        self.run(OPERATION, Ok(analyses::exchange_started(session.id, Some("none"), ""))).await?;
         match self.delete_session(&session.owner, session.id).await? {
             1 => Ok(()),
             n => {

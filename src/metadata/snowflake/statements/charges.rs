@@ -33,10 +33,10 @@ macro_rules! counted {
     };
 }
 
-/// What `$values` add up to, nothing being zero.
+/// What `$values` add up to, nothing being zero. They are cast before, so that nothing is added up in floating point.
 macro_rules! total {
     ($values:literal) => {
-        concat!("CAST(COALESCE(SUM(", $values, "), 0) AS NUMBER(38, 0))")
+        concat!("CAST(COALESCE(SUM(CAST(", $values, " AS NUMBER(38, 0))), 0) AS NUMBER(38, 0))")
     };
 }
 
@@ -44,9 +44,9 @@ macro_rules! total {
 macro_rules! settled {
     ($first:literal $(, $more:literal)*) => {
         concat!(
-            "CAST(COALESCE(SUM(CASE WHEN is_settled = 1 THEN ",
+            "CAST(COALESCE(SUM(CAST(CASE WHEN is_settled = 1 THEN ",
             $first,
-            " END), 0) AS NUMBER(38, 0)) AS ",
+            " END AS NUMBER(38, 0))), 0) AS NUMBER(38, 0)) AS ",
             $first
             $(, ", ", settled!($more))*
         )
