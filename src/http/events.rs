@@ -114,8 +114,8 @@ impl AnalysisEventBody {
         }
     }
 
-    fn write(&self) -> Result<Event, axum::Error> {
-        let named = |name| Event::default().event(name);
+    fn write(&self, place: EventCursor) -> Result<Event, axum::Error> {
+        let named = |name| Event::default().id(place.to_string()).event(name);
         match self {
             Self::Queued(data) => named("queued").json_data(data),
             Self::Resumed(data) => named("resumed").json_data(data),
@@ -233,8 +233,8 @@ fn told(follow: Follow) -> impl Stream<Item = Result<Event, axum::Error>> {
 }
 
 fn write(analysis: AnalysisId, event: AnalysisEvent) -> Result<Event, axum::Error> {
-    let cursor = EventCursor { analysis, number: event.number };
-    Ok(AnalysisEventBody::new(analysis, event).write()?.id(cursor.to_string()))
+    let place = EventCursor { analysis, number: event.number };
+    AnalysisEventBody::new(analysis, event).write(place)
 }
 
 /// The event that the client knows already.

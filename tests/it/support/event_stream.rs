@@ -56,12 +56,8 @@ pub(crate) struct EventStream {
 impl EventStream {
     pub(crate) fn new(response: Response<Body>) -> Self {
         let (head, body) = response.into_parts();
-        Self {
-            status: head.status,
-            headers: head.headers,
-            body: body.into_data_stream(),
-            rest: String::new(),
-        }
+        assert_eq!(head.status, StatusCode::OK, "{:?}", head.headers);
+        Self { headers: head.headers, body: body.into_data_stream(), rest: String::new() }
     }
 
     /// The next block, whatever it is; `None` at the end of the stream.
