@@ -8,6 +8,9 @@
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "levels are clamped")]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench that fails should stop and say where")]
 
+mod server;
+
+use self::server::Server;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Multipart, State};
 use axum::http::StatusCode;
@@ -15,13 +18,10 @@ use axum::routing::post;
 use bytes::Bytes;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use std::env;
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use swimcoach::config::Settings;
-use swimcoach::run::{self, Parts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -127,75 +127,31 @@ fn frame(seed: u32) -> Vec<u8> {
 
 /// The CPU time that a fresh server spends on all uploads.
 fn cpu_seconds(which: &str, upload: &Bytes) -> f64 {
-    let server = Server::start(which);
-    server.send(upload, CONNECTIONS, 1);
+    let server = Server::start(&["serve", which]);
+    send_all(&server, upload, CONNECTIONS, 1);
     let before = server.cpu_seconds();
-    server.send(upload, CONNECTIONS, UPLOADS / CONNECTIONS);
+    send_all(&server, upload, CONNECTIONS, UPLOADS / CONNECTIONS);
     server.cpu_seconds() - before
 }
 
 /// The memory of a fresh server before and at the height of many uploads at once, in bytes.
 fn peak_memory(which: &str, upload: &Bytes) -> (f64, f64) {
-    let server = Server::start(which);
+    let server = Server::start(&["serve", which]);
     let idle = server.memory("VmRSS");
-    server.send(upload, AT_ONCE, 1);
+    send_all(&server, upload, AT_ONCE, 1);
     (idle, server.memory("VmHWM"))
 }
 
-/// A server in a process of its own.
-struct Server {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(which: &str) -> Self {
-        let mut process = Command::new(env::current_exe().unwrap())
-            .args(["serve", which])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { process, address: line.trim().parse().unwrap() }
-    }
-
-    /// Sends the request so many times over each of so many connections.
-    fn send(&self, request: &Bytes, connections: usize, times: usize) {
-        Runtime::new().unwrap().block_on(async {
-            let senders: Vec<_> =
-                (0..connections).map(|_| tokio::spawn(send(self.address, request.clone(), times))).collect();
-            for sender in senders {
-                sender.await.unwrap();
-            }
-        });
-    }
-
-    /// The time that all threads spent on a processor.
-    fn cpu_seconds(&self) -> f64 {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
-        let nanoseconds = threads.map(|thread| {
-            let stat = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
-            stat.split_whitespace().next().unwrap().parse::<f64>().unwrap()
-        });
-        nanoseconds.sum::<f64>() / 1e9
-    }
-
-    /// A line of `/proc/PID/status` that counts kB, in bytes.
-    fn memory(&self, name: &str) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':')).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The process ends with its standard input.
-        drop(self.process.stdin.take());
-        self.process.wait().unwrap();
-    }
+/// Sends the request so many times over each of so many connections.
+fn send_all(server: &Server, request: &Bytes, connections: usize, times: usize) {
+    let address = server.address();
+    Runtime::new().unwrap().block_on(async {
+        let senders: Vec<_> =
+            (0..connections).map(|_| tokio::spawn(send(address, request.clone(), times))).collect();
+        for sender in senders {
+            sender.await.unwrap();
+        }
+    });
 }
 
 async fn send(address: SocketAddr, request: Bytes, times: usize) {
@@ -221,12 +177,7 @@ fn is_whole(answer: &[u8]) -> bool {
 
 /// Runs one of the two servers until its standard input ends.
 async fn serve(which: &str) {
-    let stop = CancellationToken::new();
-    let stopped = stop.clone();
-    std::thread::spawn(move || {
-        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-        stopped.cancel();
-    });
+    let stop = server::told_to_stop();
     match which {
         "bare" => serve_bare(stop).await,
         _ => serve_swimcoach(stop).await,
@@ -259,11 +210,6 @@ async fn serve_swimcoach(stop: CancellationToken) {
         "PORT" => Some("0".to_owned()),
         "MOCK_STORAGE_MB" => Some("4096".to_owned()),
         _ => None,
-    })
-    .unwrap();
-    let listener = run::listen(&settings).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    println!("{address}");
-    let parts = Parts::build(&settings, address).await.unwrap();
-    run::serve(listener, parts, &settings, stop).await.unwrap();
+    });
+    server::serve(&settings.unwrap(), stop).await;
 }
