@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod durable;
+mod events;
 mod outages;
 
 use crate::support::breakable_records::BreakableRecords;
 use crate::support::dead_port::DeadPort;
+use crate::support::event_stream::{EventStream, SentEvent};
 use crate::support::eventually::eventually;
 use crate::support::form::Form;
-use crate::support::pictures;
 use crate::support::records::{new_owner, session};
 use crate::support::s3_server::S3Server;
+use axum::body::Body;
+use axum::http;
 use reqwest::StatusCode;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -101,9 +105,12 @@ impl Service {
         reply.json::<Value>().await.unwrap()["session_id"].as_str().unwrap().to_owned()
     }
 
-    async fn analyze(&self, session: &str) {
+    /// Asks for an analysis; its id.
+    async fn analyze(&self, session: &str) -> String {
         let request = self.client.post(self.url(&format!("/api/v1/analysis/{session}/analyze")));
-        assert_eq!(request.send().await.unwrap().status(), StatusCode::ACCEPTED);
+        let reply = request.send().await.unwrap();
+        assert_eq!(reply.status(), StatusCode::ACCEPTED);
+        reply.json::<Value>().await.unwrap()["analysis_id"].as_str().unwrap().to_owned()
     }
 
     /// The session once it is so.
@@ -119,6 +126,26 @@ impl Service {
             is_so(status, &body).then_some(body)
         };
         eventually(path, look).await
+    }
+
+    /// Listens to the events of a session's analysis, all of them or those after a known one. What is dropped before
+    /// its end is a connection that breaks.
+    async fn events(&self, session: &str, known: Option<&SentEvent>) -> EventStream {
+        let mut request = self.client.get(self.url(&format!("/api/v1/sessions/{session}/events")));
+        if let Some(event) = known {
+            request = request.header("Last-Event-ID", &event.id);
+        }
+        EventStream::new(http::Response::from(request.send().await.unwrap()).map(Body::new))
+    }
+
+    /// All events of a session's analysis, until it ends.
+    async fn told(&self, session: &str) -> Vec<SentEvent> {
+        let mut stream = self.events(session, None).await;
+        let mut told = Vec::new();
+        while let Some(event) = stream.next().await {
+            told.push(event);
+        }
+        told
     }
 
     fn signal(&self, signal: &str) {
@@ -422,34 +449,6 @@ async fn an_upload_that_does_not_finish_is_cut_at_the_limit_and_the_exit_is_clea
     assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     assert_eq!(service.ended().await.code(), Some(0));
     assert!(Duration::from_secs(1) <= start.elapsed(), "cut after {:?}", start.elapsed());
-}
-
-#[tokio::test]
-async fn an_analysis_that_a_stop_interrupts_shows_as_interrupted_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = database(folder.path());
-    let model = silent_model().await;
-    let settings = [
-        ("R2_MOCK_MODE", "true"),
-        ("DATABASE_URL", &*database),
-        ("ANTHROPIC_API_KEY", "secret-anthropic"),
-        ("ANTHROPIC_BASE_URL", &*model),
-        ("PORT", "0"),
-        ("LOG_FORMAT", "json"),
-        ("SHUTDOWN_TIMEOUT_SECONDS", "1"),
-    ];
-    let mut service = Service::start(&settings).await;
-    let id = service.upload(Form::new().frame(&pictures::jpeg(640, 480, 1))).await;
-    service.analyze(&id).await;
-
-    service.signal("TERM");
-    assert_eq!(service.ended().await.code(), Some(0));
-
-    let restarted = Service::start(&settings).await;
-    let (_, detail) = restarted.get(&format!("/api/v1/sessions/{id}")).await;
-    assert_eq!(detail["status"], "failed");
-    assert_eq!(detail["error_code"], "interrupted");
-    assert_eq!(detail["can_resume"], true);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use url::Url;
 
 /// What the server does to one request, step by step. A connection is closed after its last step.
@@ -28,6 +28,8 @@ pub(crate) enum Step {
     WriteForEver(Vec<u8>),
     /// Is silent until the client goes away, and reports that.
     WaitUntilGone,
+    /// Is silent until the gate has a permit, which it takes.
+    Hold(Arc<Semaphore>),
     /// Breaks the connection off with a reset.
     Reset,
 }
@@ -105,7 +107,12 @@ impl ClaudeServer {
 
     /// Waits until a request has come.
     pub(crate) async fn asked(&self) {
-        eventually("a request has come", async || (!self.requests().is_empty()).then_some(())).await;
+        self.asked_times(1).await;
+    }
+
+    /// Waits until so many requests have come.
+    pub(crate) async fn asked_times(&self, n: usize) {
+        eventually("a request has come", async || (n <= self.requests().len()).then_some(())).await;
     }
 }
 
@@ -148,6 +155,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Seen>>, report: mpsc::Unbo
                 let _reset_or_end = stream.read(&mut [0; 1]).await;
                 let _nobody_asks = report.send(());
             }
+            Step::Hold(gate) => gate.acquire().await.unwrap().forget(),
             Step::Reset => {
                 stream.set_zero_linger().unwrap();
                 return;
@@ -216,6 +224,11 @@ pub(crate) fn stream(events: &[Value]) -> Reply {
 pub(crate) fn written(events: &[Value]) -> Vec<u8> {
     let event = |it: &Value| format!("event: {}\ndata: {it}\n\n", it["type"].as_str().unwrap());
     events.iter().map(event).collect::<String>().into_bytes()
+}
+
+/// The text of the answer to a look, around an analysis.
+pub(crate) fn analysis(analysis: &str) -> String {
+    format!(r#"{{"reply":null,"analysis":{analysis}}}"#)
 }
 
 /// The events of an answer of one text block, cut into pieces of a few characters.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use super::eventually::eventually;
 use async_trait::async_trait;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -18,9 +19,12 @@ use s3s_fs::FileSystem;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use swimcoach::storage::r2::{R2Limits, R2Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 const BUCKET: &str = "frames-test";
@@ -32,7 +36,15 @@ const SECRET: &str = "sktest-sktest";
 pub(crate) struct S3Server {
     address: SocketAddr,
     folder: TempDir,
+    downloads: Arc<Downloads>,
     _accepting: AbortOnDropHandle<()>,
+}
+
+/// The way of all downloads, which can be barred.
+#[derive(Debug, Default)]
+struct Downloads {
+    are_held: watch::Sender<bool>,
+    asked_for: AtomicUsize,
 }
 
 impl S3Server {
@@ -41,7 +53,10 @@ impl S3Server {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(BUCKET)).unwrap();
         let files = FileSystem::new(folder.path()).unwrap();
-        let mut service = S3ServiceBuilder::new(Tagged { files, root: folder.path().to_owned() });
+        let downloads = Arc::new(Downloads::default());
+        let root = folder.path().to_owned();
+        let tagged = Tagged { files, root, downloads: Arc::clone(&downloads) };
+        let mut service = S3ServiceBuilder::new(tagged);
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET));
         let service = service.build();
 
@@ -58,7 +73,7 @@ impl S3Server {
                 });
             }
         });
-        Self { address, folder, _accepting: AbortOnDropHandle::new(accepting) }
+        Self { address, folder, downloads, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
     /// What a client needs to reach the bucket.
@@ -70,6 +85,17 @@ impl S3Server {
             secret_access_key: SECRET.into(),
             limits: R2Limits::default(),
         }
+    }
+
+    /// Keeps downloads waiting, or lets them go on.
+    pub(crate) fn hold_downloads(&self, are_held: bool) {
+        self.downloads.are_held.send_replace(are_held);
+    }
+
+    /// Waits until a download was asked for.
+    pub(crate) async fn is_asked_for_a_frame(&self) {
+        let asked_for = || self.downloads.asked_for.load(Ordering::Relaxed);
+        eventually("a frame is asked for", async || (0 < asked_for()).then_some(())).await;
     }
 
     /// Puts objects into the bucket without asking the server, which takes a thousand times longer.
@@ -87,6 +113,7 @@ impl S3Server {
 struct Tagged {
     files: FileSystem,
     root: PathBuf,
+    downloads: Arc<Downloads>,
 }
 
 #[async_trait]
@@ -119,6 +146,8 @@ impl S3 for Tagged {
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.downloads.asked_for.fetch_add(1, Ordering::Relaxed);
+        self.downloads.are_held.subscribe().wait_for(|it| !it).await.unwrap();
         self.files.get_object(request).await
     }
 

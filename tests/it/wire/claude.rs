@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use crate::support::claude_server::{
-    ClaudeServer, Reply, Request, Step, answer, error, events, message_delta, message_start, stream,
-    stream_head, text_delta, written,
+    ClaudeServer, Reply, Request, Step, analysis, answer, error, events, message_delta, message_start,
+    stream, stream_head, text_delta, written,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -91,11 +91,6 @@ fn kind_of(looked: Looked) -> UpstreamErrorKind {
         VisionErrorKind::Upstream(error) => error.kind,
         other => panic!("not an upstream error: {other:?}"),
     }
-}
-
-/// An answer of the shape that a look has, around an analysis.
-fn analysis(analysis: &str) -> String {
-    format!("{{\"reply\": null, \"analysis\": {analysis}}}")
 }
 
 fn whole() -> Reply {
