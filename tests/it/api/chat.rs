@@ -149,7 +149,7 @@ async fn an_answer_is_told_as_it_is_written_and_is_the_stored_one_in_the_end() {
     writes("Your legs sink since the head is lifted, as frame 4 shows best of all");
     told.push(stream.next().await.unwrap());
     let before_it_broke_off = text(&told);
-    writes(&ANSWER[..60]);
+    writes(ANSWER.split_at(60).0);
     told.extend([stream.next().await.unwrap(), stream.next().await.unwrap()]);
     let after_it_broke_off = text(&told);
     app.vision.release();

@@ -18,11 +18,11 @@ use swimcoach::session::{Analysis, AnalysisId, AnalysisOptions, Owner, Session, 
 use swimcoach::upstream::UpstreamErrorKind;
 use tokio::time::Instant;
 
-fn path(session: impl ToString) -> String {
+fn path(session: impl ToString + Copy) -> String {
     format!("{}/events", session_path(&session.to_string()))
 }
 
-fn listening(method: Method, session: impl ToString, last: Option<&str>) -> Request<Body> {
+fn listening(method: Method, session: impl ToString + Copy, last: Option<&str>) -> Request<Body> {
     let request = Request::builder().method(method).uri(path(session));
     let request = match last {
         Some(last) => request.header("last-event-id", last),

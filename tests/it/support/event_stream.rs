@@ -46,7 +46,6 @@ fn event(block: &str) -> Option<SentEvent> {
 
 /// A stream that is read as it comes.
 pub(crate) struct EventStream {
-    pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: BodyDataStream,
     /// What came and is no whole block yet.
