@@ -94,7 +94,6 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(address).await.unwrap();
-    let start = Instant::now();
 
     // Far more than what the system keeps for the two sides.
     let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -104,8 +103,8 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
     let mut answer = Vec::new();
     let _reset = stream.read_to_end(&mut answer).await;
     assert!(answer.starts_with(b"HTTP/1.1 200 "));
-    // Had it still been open, all answers would have come, and then a minute of silence.
-    assert!(start.elapsed() < Duration::from_secs(75), "{:?}", start.elapsed());
+    // Had it still been open, all answers would have come. How long reading takes is not told by a clock that jumps to
+    // what the service waits for beside it.
     assert!(answer.len() < 50 << 20, "{} bytes", answer.len());
 }
 
