@@ -46,6 +46,8 @@ fn event(block: &str) -> Option<SentEvent> {
 
 /// A stream that is read as it comes.
 pub(crate) struct EventStream {
+    /// 200, or 204 where nothing comes any more.
+    pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: BodyDataStream,
     /// What came and is no whole block yet.
@@ -55,8 +57,13 @@ pub(crate) struct EventStream {
 impl EventStream {
     pub(crate) fn new(response: Response<Body>) -> Self {
         let (head, body) = response.into_parts();
-        assert_eq!(head.status, StatusCode::OK, "{:?}", head.headers);
-        Self { headers: head.headers, body: body.into_data_stream(), rest: String::new() }
+        assert!(head.status.is_success(), "{} {:?}", head.status, head.headers);
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body: body.into_data_stream(),
+            rest: String::new(),
+        }
     }
 
     /// The next block, whatever it is; `None` at the end of the stream.
