@@ -97,7 +97,7 @@ WHERE status = 'settled' AND kind IN ('analysis', 'answer')
 GROUP BY 1, 2, 3;
 
 CREATE OR REPLACE VIEW v_months
-COMMENT = 'A row for each owner and UTC month: what was uploaded, analyzed and answered, deleted sessions included, what storage was asked, and what was charged in millionths of a USD'
+COMMENT = 'A row for each owner and UTC month, told by its first day: what was uploaded, analyzed and answered, deleted sessions included, what storage was asked, and what was charged in millionths of a USD'
 AS
 SELECT
     owner,
@@ -111,7 +111,7 @@ SELECT
     SUM(class_b) AS class_b
 FROM (
     SELECT
-        owner, TO_CHAR(began_at, 'YYYY-MM') AS month,
+        owner, TO_DATE(DATE_TRUNC('MONTH', began_at)) AS month,
         CASE WHEN kind = 'analysis' THEN 1 ELSE 0 END AS n_analyses,
         CASE WHEN kind = 'answer' THEN 1 ELSE 0 END AS n_answers,
         amount AS charged, frames, bytes, class_a, class_b
@@ -119,7 +119,7 @@ FROM (
     WHERE status = 'settled'
     UNION ALL
     SELECT
-        s.owner, TO_CHAR(s.created_at, 'YYYY-MM'), 0, 0, 0, 1,
+        s.owner, TO_DATE(DATE_TRUNC('MONTH', s.created_at)), 0, 0, 0, 1,
         CAST(GET_PATH(f.value, 'size_bytes') AS NUMBER(38, 0)), 1, 0
     FROM (
         SELECT n.*, ROW_NUMBER() OVER (PARTITION BY n.session_id ORDER BY n.created_at) AS place

@@ -604,7 +604,7 @@ async fn views_answer_questions_about_findings_progress_use_and_cost() {
         ["claude-sonnet-5-5 analysis 2 4 10000 18014398509481986 2 18014398509481990"]
     );
     let bytes = 2 * 15 * 5_000_000_000_u64 + 2 * 120 + 77;
-    assert_eq!(in_words(&months), [format!("2026-09 2 0 1300 37 {bytes} 38 5")]);
+    assert_eq!(in_words(&months), [format!("20697 2 0 1300 37 {bytes} 38 5")]);
 }
 
 fn in_words(rows: &[Vec<Option<String>>]) -> Vec<String> {

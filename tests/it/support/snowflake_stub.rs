@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use swimcoach::ledger::Month;
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
 use swimcoach::metadata::snowflake::key_pair::{Credentials, Secret};
 use swimcoach::metadata::snowflake::sql_api::{SqlApiLimits, SqlApiSettings};
@@ -464,13 +465,13 @@ fn add_functions(db: &Connection) -> rusqlite::Result<()> {
             Some(other) => Sql::Text(other.to_string()),
         }))
     })?;
-    db.create_scalar_function("TO_CHAR", 2, flags, |context| {
-        if context.get::<String>(1)? != "YYYY-MM" {
-            return Err(rusqlite::Error::UserFunctionError("the stub knows no such format".into()));
+    db.create_scalar_function("DATE_TRUNC", 2, flags, |context| {
+        if context.get::<String>(0)? != "MONTH" {
+            return Err(rusqlite::Error::UserFunctionError("the stub truncates to months only".into()));
         }
-        let seconds: Option<String> = context.get(0)?;
+        let seconds: Option<String> = context.get(1)?;
         let time = seconds.and_then(|it| DateTime::from_timestamp(it.split('.').next()?.parse().ok()?, 0));
-        Ok(time.map(|it| it.format("%Y-%m").to_string()))
+        Ok(time.map(|it| format!("{:010}.000000000", Month::of(it).start().timestamp())))
     })?;
     // Days since 1970, as a cell has them.
     db.create_scalar_function("TO_DATE", 1, flags, |context| {
