@@ -47,6 +47,7 @@ async fn a_new_session_shows_every_field_of_the_contract() {
         "feedback": [],
         "partial": false,
         "can_resume": false,
+        "progress": null,
         "message_count": 0,
         "messages": [],
         "frame_count": 1,
@@ -99,7 +100,10 @@ async fn turns_of_a_conversation_are_shown_in_order() {
 
     assert_eq!(detail["message_count"], 2);
     let message = &detail["messages"][0];
-    assert_eq!(message, &json!({ "role": "user", "content": "Why?", "timestamp": message["timestamp"] }));
+    let expected = json!({
+        "role": "user", "content": "Why?", "timestamp": message["timestamp"], "frames": [], "usage": null,
+    });
+    assert_eq!(message, &expected);
     assert_eq!(detail["messages"][1]["role"], "assistant");
 }
 
