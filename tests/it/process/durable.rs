@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use super::{Service, Stores};
+use super::{Service, Stores, output};
 use crate::support::claude_server::{
     ClaudeServer, Reply, Step, analysis, events, message_start, stream, stream_head, written,
 };
 use crate::support::event_stream::SentEvent;
 use crate::support::form::Form;
+use crate::support::snowflake_stub::SnowflakeStub;
 use futures_util::future::join_all;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -217,25 +218,60 @@ async fn a_process_that_is_stopped_hands_what_it_runs_to_the_next() {
 }
 
 #[tokio::test]
-async fn two_processes_that_are_asked_for_the_same_analyses_at_once_ask_the_model_once_for_each() {
-    const N: usize = 12;
+async fn two_processes_on_one_file_that_are_asked_at_once_ask_the_model_once_for_each_analysis() {
     let gate = Arc::new(Semaphore::new(0));
-    let held = [vec![Step::Hold(Arc::clone(&gate))], whole()].concat();
-    let bench = Bench::answering(vec![held; N]).await;
+    let bench = Bench::answering(vec![held(&gate); AT_ONCE]).await;
     let processes = [bench.start().await, bench.start().await];
-    let uploads = (0..N).map(|_| processes[0].upload(Form::frames(3)));
-    let sessions = join_all(uploads).await;
+
+    both_are_asked_for_all(&processes, &gate).await;
+
+    assert_eq!(bench.claude.requests().len(), AT_ONCE);
+}
+
+#[tokio::test]
+async fn two_processes_on_one_snowflake_that_are_asked_at_once_ask_the_model_once_for_each_analysis() {
+    let gate = Arc::new(Semaphore::new(0));
+    let bench = Bench::answering(vec![held(&gate); AT_ONCE]).await;
+    let snowflake = SnowflakeStub::start().await;
+    let records = snowflake.settings();
+    let mut settings = vec![("DATABASE_URL", "")];
+    settings.extend(records.iter().map(|(name, value)| (*name, value.as_str())));
+    let without_the_rest = [("R2_MOCK_MODE", "true"), ("ANTHROPIC_MOCK_MODE", "true")];
+    let migrated = output(&["migrate"], &[&settings[..], &without_the_rest].concat()).await;
+    assert!(migrated.status.success(), "{migrated:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let journals = ["one", "other"].map(|it| folder.path().join(it).display().to_string());
+    let with_journal = |at: usize| [&settings[..], &[("SNOWFLAKE_JOURNAL", &*journals[at])]].concat();
+    let processes = [bench.start_with(&with_journal(0)).await, bench.start_with(&with_journal(1)).await];
+
+    both_are_asked_for_all(&processes, &gate).await;
+
+    assert_eq!(bench.claude.requests().len(), AT_ONCE);
+    let recorded = snowflake.rows("SELECT DISTINCT analysis_id FROM analysis_states");
+    assert_eq!(recorded.len(), AT_ONCE);
+}
+
+/// Analyses that two processes are asked for at once.
+const AT_ONCE: usize = 12;
+
+/// A whole answer that begins when the gate opens for it.
+fn held(gate: &Arc<Semaphore>) -> Reply {
+    [vec![Step::Hold(Arc::clone(gate))], whole()].concat()
+}
+
+/// Asks each process for the analysis of every session, all at once, and sees all of them end whole at either.
+async fn both_are_asked_for_all(processes: &[Service; 2], gate: &Semaphore) {
+    let sessions = join_all((0..AT_ONCE).map(|_| processes[0].upload(Form::frames(3)))).await;
 
     let asked = sessions.iter().flat_map(|id| processes.iter().map(move |it| it.analyze(id)));
     let analyses = join_all(asked).await;
     // None has ended before all were asked for.
-    gate.add_permits(N);
+    gate.add_permits(AT_ONCE);
 
     for (id, asked) in sessions.iter().zip(analyses.chunks(2)) {
         assert_eq!(asked[0], asked[1]);
-        for process in &processes {
+        for process in processes {
             complete(process, id).await;
         }
     }
-    assert_eq!(bench.claude.requests().len(), N);
 }
