@@ -61,7 +61,7 @@ async fn main() {
             sessions.push(service.asked_for(notes).await);
         }
         // Now and then the process that takes them up is killed as well. More often would use up their attempts.
-        for _ in 0..random.random_range(1..=2) {
+        for _ in 0..random.random_range(1..=2).min(kills - tally.kills) {
             tokio::time::sleep(MAX_LIFE.mul_f64(random.random())).await;
             service.kill().await;
             tally.kills += 1;
