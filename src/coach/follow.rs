@@ -5,6 +5,7 @@
 
 use super::{Coach, CoachError};
 use crate::events::AnalysisEvent;
+use crate::metrics::OneMore;
 use crate::session::{Analysis, AnalysisId, InvalidId, Owner, SessionId};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -138,6 +139,8 @@ pub struct Follow {
     /// Whether the last event of all was given out or was known before.
     is_over: bool,
     source: Source,
+    /// Counts whoever follows.
+    _listens: OneMore,
 }
 
 /// Where the states of an analysis come from.
@@ -237,6 +240,7 @@ impl Coach {
             given,
             is_over,
             source,
+            _listens: self.metrics.listening(),
         })
     }
 

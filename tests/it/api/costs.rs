@@ -155,3 +155,25 @@ async fn tokens_cost_outcomes_and_what_was_left_out_are_counted() {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn who_follows_an_analysis_is_counted_until_the_connection_is_gone() {
+    let app = TestApp::new();
+    app.vision.hold();
+    app.vision.finds();
+    let id = app.uploaded(Form::frames(1)).await;
+    app.analyze(&id, Value::Null).await;
+    let path = format!("{}/events", session_path(&id));
+    let counted =
+        |n: u32| app.metrics.text().lines().any(|it| it == format!("swimcoach_event_listeners {n}"));
+
+    let listen = || app.open(Request::get(&path).body(Body::empty()).unwrap());
+    let (one, other) = (listen().await, listen().await);
+
+    assert!(counted(2));
+    drop(one);
+    assert!(counted(1));
+    drop(other);
+    assert!(counted(0));
+    app.vision.release();
+}
