@@ -113,10 +113,7 @@ pub enum CoachError {
     #[error("{}", .0.detail)]
     NotAnswered(Failure),
     /// There is no room for it in a budget.
-    #[error(
-        "the {} budget of {budget} for this month has {taken} spent or held, and this may cost {needed}; try again next \
-         month, or ask the operator to raise it", match scope { BudgetScope::Caller => "caller's", BudgetScope::Service => "service's" }
-    )]
+    #[error("{}, and this may cost {needed}; try again next month, or ask the operator to raise it", taken_of(*scope, *budget, *taken))]
     OverBudget {
         /// Whose budget.
         scope: BudgetScope,
@@ -136,6 +133,14 @@ pub enum CoachError {
     /// Work in the background broke off.
     #[error("a task broke off")]
     Task(#[from] tokio::task::JoinError),
+}
+
+/// How much of a budget is taken. What others spent is nobody's affair, so of the service's there are no figures.
+fn taken_of(scope: BudgetScope, budget: MicroUsd, taken: MicroUsd) -> String {
+    match scope {
+        BudgetScope::Caller => format!("your budget of {budget} for this month has {taken} spent or held"),
+        BudgetScope::Service => "the service's budget for this month has no room for more".to_owned(),
+    }
 }
 
 /// What an analysis may be told beyond what the upload said.

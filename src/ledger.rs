@@ -207,9 +207,9 @@ impl FromStr for Month {
 pub struct MonthUsage {
     /// Frames put into storage in that month and what else was asked of it, deleted sessions included.
     pub storage: StorageUse,
-    /// Analyses that were charged for, failed ones included.
+    /// Analyses that asked anything of storage or the model, failed ones included.
     pub analyses: u64,
-    /// Answers in conversations that were charged for.
+    /// Answers in conversations that asked anything of them.
     pub answers: u64,
     /// What was asked of the model, and what it came to.
     pub usage: Usage,

@@ -89,6 +89,7 @@ macro_rules! contract {
             what_is_settled_counts_against_the_budget_of_its_month_alone,
             a_charge_that_is_settled_is_held_no_more_and_does_not_shrink,
             a_month_adds_up_what_its_charges_came_to,
+            what_was_given_back_without_asking_anything_is_no_analysis_and_no_answer,
             a_cost_that_is_not_known_makes_the_sum_unknown,
             what_a_session_took_stays_counted_once_when_it_is_deleted,
             existing_sessions_are_told_whoever_owns_them,

@@ -174,9 +174,9 @@ pub(in crate::metadata::snowflake) fn select_usage(
         "SELECT *
          FROM (
              SELECT ",
-        total!("CASE WHEN kind = 'analysis' THEN is_settled END"),
+        total!("CASE WHEN kind = 'analysis' AND requests + class_b + amount > 0 THEN is_settled END"),
         " AS analyses, ",
-        total!("CASE WHEN kind = 'answer' THEN is_settled END"),
+        total!("CASE WHEN kind = 'answer' AND requests + class_b + amount > 0 THEN is_settled END"),
         " AS answers, ",
         total!("CASE WHEN cost IS NULL THEN is_settled END"),
         " AS n_unknown, ",

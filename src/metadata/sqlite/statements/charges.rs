@@ -103,8 +103,8 @@ pub(in crate::metadata::sqlite) fn select_usage(
     let mut total = db
         .prepare_cached(
             "SELECT
-                 count(*) FILTER (WHERE kind = 'analysis') AS analyses,
-                 count(*) FILTER (WHERE kind = 'answer') AS answers,
+                 count(*) FILTER (WHERE kind = 'analysis' AND 0 < requests + class_b + amount) AS analyses,
+                 count(*) FILTER (WHERE kind = 'answer' AND 0 < requests + class_b + amount) AS answers,
                  coalesce(sum(requests), 0) AS requests,
                  coalesce(sum(input_tokens), 0) AS input_tokens,
                  coalesce(sum(cache_creation_input_tokens), 0) AS cache_creation_input_tokens,

@@ -182,6 +182,18 @@ pub(super) async fn a_month_adds_up_what_its_charges_came_to(store: &dyn Session
     assert_eq!(usage, expected);
 }
 
+pub(super) async fn what_was_given_back_without_asking_anything_is_no_analysis_and_no_answer(
+    store: &dyn SessionStore,
+) {
+    let owner = new_owner();
+
+    for kind in [ChargeKind::Analysis, ChargeKind::Answer] {
+        store.settle(&Charge { kind, ..charge(&owner, 0) }).await.unwrap();
+    }
+
+    assert_eq!(used(store, &owner).await, MonthUsage::default());
+}
+
 pub(super) async fn a_cost_that_is_not_known_makes_the_sum_unknown(store: &dyn SessionStore) {
     let owner = new_owner();
     store.settle(&settled(&owner, ChargeKind::Analysis, 10)).await.unwrap();
