@@ -268,6 +268,10 @@ impl Coach {
         self.answers.cut(id);
         // What the record was counted from goes with it.
         self.sessions.settle(&upload_charge(&record.session)).await?;
+        for left in record.analyses.iter().filter(|it| !it.has_ended()) {
+            // Nobody takes it up any more. Whoever runs it settles more, if it cost more.
+            self.sessions.settle(&self.charge_of(&record.session, left)).await?;
+        }
         let records = self.sessions.delete_session(owner, id).await?;
         tracing::info!(session.id = %id, frames = frames.frames, records, "deleted session {id}");
         Ok(Deleted { frames, records })
@@ -292,6 +296,11 @@ impl Coach {
     /// Removes the frames of a session that [`Coach::find_orphans`] found.
     pub async fn remove_orphan(&self, session: SessionId) -> Result<(), UpstreamError> {
         self.storage.delete_frames(session).await.map(drop)
+    }
+
+    /// Begins nothing any more that would be paid for and then cut: what waits for its turn is given back.
+    pub fn begin_no_more(&self) {
+        self.jobs.begin_no_more();
     }
 
     /// Ends everything that runs in the background, see [`Jobs::shut_down`].

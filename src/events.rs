@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 /// Something that happened to an analysis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnalysisEvent {
-    /// Its place in the log, from 1, without a gap.
+    /// Its place in the log, from 1. Only before an end that another process recorded is there a gap.
     pub number: u32,
     /// When it happened, in milliseconds.
     pub at: DateTime<Utc>,

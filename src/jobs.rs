@@ -136,14 +136,19 @@ impl Jobs {
         &self.stop
     }
 
+    /// Lets no job begin that has not had its turn.
+    pub fn begin_no_more(&self) {
+        self.closing.cancel();
+        // What would begin now would be paid for and then cut.
+        lock(&self.line).close();
+    }
+
     /// Lets no job begin that has not had its turn, waits up to `limit` for everything to end by itself, then
     /// stops the jobs and waits for them to record it. Returns whether everything ended.
     pub async fn shut_down(&self, limit: Duration) -> bool {
         const RECORDING: Duration = Duration::from_secs(5);
         self.tracker.close();
-        self.closing.cancel();
-        // What would begin now would be paid for and then cut.
-        lock(&self.line).close();
+        self.begin_no_more();
         if tokio::time::timeout(limit, self.tracker.wait()).await.is_ok() {
             return true;
         }

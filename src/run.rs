@@ -178,6 +178,7 @@ pub async fn serve(
     readiness.stop();
     tokio::time::sleep(settings.server.drain_delay).await;
     draining.cancel();
+    coach.begin_no_more();
     let deadline = Instant::now() + settings.server.shutdown_timeout;
     let mut ended = tokio::time::timeout_at(deadline, &mut connections).await;
     if ended.is_err() {

@@ -3,13 +3,13 @@
 use super::look::unseen_look;
 use super::words::AnalysisError;
 use super::{AnalysisRequest, Coach, CoachError, Estimated, now};
-use crate::analysis::Usage;
+use crate::analysis::{MicroUsd, Usage};
 use crate::events::Happening;
 use crate::jobs::{NoPlace, Place};
 use crate::ledger::ChargeKind;
 use crate::metadata::{SessionRecord, StartedAnalysis};
 use crate::session::{Analysis, AnalysisId, AnalysisStatus, Owner, Session, SessionId};
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -60,8 +60,14 @@ impl Coach {
         let place = self.take_place(&session.owner)?;
         let analysis = self.new_analysis(&session, request);
         self.reserve_analysis(&session, &analysis).await?;
-        // Where this fails it may have happened, so what was reserved stays until somebody takes it up, or for a day.
-        let started = self.sessions.start_analysis(&analysis, self.stale_before()).await?;
+        let started = match self.sessions.start_analysis(&analysis, self.stale_before()).await {
+            Ok(started) => started,
+            Err(error) => {
+                // It may have been recorded. Nobody runs it here, and whoever takes it up reserves anew.
+                self.hold_nothing(&session, &analysis).await;
+                return Err(error.into());
+            }
+        };
         if started != StartedAnalysis::Started && self.budgets.are_set() {
             // Nothing came of what was reserved.
             self.settle_soon(&session, &analysis);
@@ -161,16 +167,39 @@ impl Coach {
         })
     }
 
-    /// Reserves what an analysis may cost beyond what it cost already.
+    /// Reserves what an analysis may cost beyond what it cost already. Where every look is kept nothing is: what is
+    /// paid for is published in any case, and an answer to notes reserves for itself.
     pub(super) async fn reserve_analysis(
         &self,
         session: &Session,
         analysis: &Analysis,
     ) -> Result<(), CoachError> {
+        if self.looks_to_come(analysis) == 0 {
+            return Ok(());
+        }
+        self.reserve_for_analysis(session, analysis, self.cost_to_come(session, analysis)).await
+    }
+
+    /// What an analysis may cost beyond what it cost already.
+    pub(super) fn cost_to_come(&self, session: &Session, analysis: &Analysis) -> MicroUsd {
         let look = unseen_look(session, analysis.stroke_type);
-        let n_kept = u8::try_from(analysis.looks.len()).unwrap_or(u8::MAX);
-        let samples = analysis.options.samples.saturating_sub(n_kept).max(1);
-        let estimate = self.vision.estimate(&look, analysis.user_notes.as_deref(), samples).cost;
+        let samples = self.looks_to_come(analysis);
+        self.vision.estimate(&look, analysis.user_notes.as_deref(), samples).cost
+    }
+
+    async fn hold_nothing(&self, session: &Session, analysis: &Analysis) {
+        if let Err(error) = self.reserve_for_analysis(session, analysis, MicroUsd(0)).await {
+            let causes = upstream::chain(&error);
+            tracing::warn!(analysis.id = %analysis.id, causes, "what was reserved for an analysis stays for a day");
+        }
+    }
+
+    async fn reserve_for_analysis(
+        &self,
+        session: &Session,
+        analysis: &Analysis,
+        estimate: MicroUsd,
+    ) -> Result<(), CoachError> {
         let (id, kind, at) = (analysis.id.into(), ChargeKind::Analysis, analysis.requested_at);
         self.reserve_for(&session.owner, id, kind, at, &analysis.usage, estimate).await.map(drop)
     }

@@ -1,6 +1,7 @@
 //! Asking the model within what may be spent, and counting what it takes.
 
 use super::running::Run;
+use super::spending::cost_at_most;
 use super::words::AnalysisError;
 use crate::analysis::{MicroUsd, Usage};
 use crate::events::Happening;
@@ -65,12 +66,11 @@ impl Spending {
 }
 
 impl Run<'_> {
-    /// Asks the model, within `most` where there is a budget; `to_come` is what is to be asked later. Where a try
-    /// broke off and another does not fit any more, as much is reserved once more.
+    /// Asks the model, within `most` where there is a budget. Where a try broke off and another does not fit any
+    /// more, as much is reserved once more.
     pub(super) async fn ask<T, Fut>(
         &self,
         most: MicroUsd,
-        to_come: MicroUsd,
         ask: impl Fn(Asking) -> Fut,
         told: impl Fn(&Progress),
     ) -> Result<T, AnalysisError>
@@ -85,7 +85,7 @@ impl Run<'_> {
                 Err(VisionErrorKind::OverAllowance) if asked == ASKINGS => {
                     return Err(AnalysisError::BrokeOff);
                 }
-                Err(VisionErrorKind::OverAllowance) => self.reserve(most + to_come).await?,
+                Err(VisionErrorKind::OverAllowance) => self.reserve_more(most).await?,
                 answer => return answer.map_err(AnalysisError::Model),
             }
         }
@@ -134,12 +134,17 @@ impl Run<'_> {
         std::future::pending().await
     }
 
-    async fn reserve(&self, estimate: MicroUsd) -> Result<(), AnalysisError> {
+    /// Holds so much more than is held. What is held for looks that are under way beside this one stays.
+    pub(super) async fn reserve_more(&self, more: MicroUsd) -> Result<(), AnalysisError> {
+        let mut held = self.held.lock().await;
         let (owner, started) = (&self.session.owner, &self.started);
         let spent = self.spending.total();
-        let kind = ChargeKind::Analysis;
-        let reserved =
-            self.coach.reserve_for(owner, started.id.into(), kind, started.requested_at, &spent, estimate);
-        reserved.await.map(drop).map_err(AnalysisError::NotReserved)
+        let known = cost_at_most(&spent, MicroUsd::default());
+        let estimate = MicroUsd((*held + more).0.saturating_sub(known.0));
+        let (id, kind) = (started.id.into(), ChargeKind::Analysis);
+        let reserved = self.coach.reserve_for(owner, id, kind, started.requested_at, &spent, estimate).await;
+        reserved.map_err(AnalysisError::NotReserved)?;
+        *held = *held + more;
+        Ok(())
     }
 }

@@ -5,11 +5,23 @@ use crate::analysis::{Finding, Warning};
 use crate::events::{AnalysisEvent, Happening, Stage};
 use crate::session::{Analysis, AnalysisStatus, Failure};
 
+/// More events than a process tells of an analysis between two looks at its record.
+const FROM_AFAR: u32 = 1000;
+
 impl Analysis {
     /// Appends to the log what happened just now.
     pub(super) fn tell(&mut self, what: Happening) {
         let number = self.events.last().map_or(0, |it| it.number) + 1;
         self.events.push(AnalysisEvent { number, at: now(), what });
+    }
+
+    /// Ends it where it does not run here. Whoever runs it may be telling something at this very moment, so the number
+    /// of the end is one that nobody else comes to.
+    pub(super) fn end_from_afar(&mut self, failure: Failure) {
+        self.end(Some(failure));
+        if let Some(end) = self.events.last_mut() {
+            end.number += FROM_AFAR;
+        }
     }
 
     /// Tells of a stage of a look, unless that look was there last; whether it did.

@@ -1,11 +1,12 @@
 //! The looks of an analysis: asked for, told of while they are answered, kept once they are paid for.
 
+use super::Coach;
 use super::running::{Run, Shown};
 use super::words::AnalysisError;
-use crate::analysis::{MicroUsd, Provenance};
+use crate::analysis::Provenance;
 use crate::events::Stage;
 use crate::review::{self, ModelAnalysis, ReviewContext};
-use crate::session::AnalysisOptions;
+use crate::session::{Analysis, AnalysisOptions};
 use crate::vision::{Asking, Progress};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,30 @@ struct KeptLook {
     answer: ModelAnalysis,
 }
 
+/// Answers that an earlier attempt paid for, as far as they are what this model would be asked now.
+fn kept_looks<'a>(
+    analysis: &'a Analysis,
+    model: &'a str,
+    prompt_version: &'a str,
+) -> impl Iterator<Item = ModelAnalysis> + 'a {
+    let kept = analysis.looks.iter().filter_map(|it| KeptLook::deserialize(it).ok());
+    let same = kept.filter(move |it| it.model == model && it.prompt_version == prompt_version);
+    same.map(|it| it.answer).take(samples(analysis).into())
+}
+
+/// How many looks were asked for.
+fn samples(analysis: &Analysis) -> u8 {
+    analysis.options.samples.clamp(1, AnalysisOptions::MAX_SAMPLES)
+}
+
+impl Coach {
+    /// How many looks are still to be paid for.
+    pub(super) fn looks_to_come(&self, analysis: &Analysis) -> u8 {
+        let kept = kept_looks(analysis, self.vision.model(), self.vision.prompt_version()).count();
+        samples(analysis).saturating_sub(u8::try_from(kept).unwrap_or(u8::MAX))
+    }
+}
+
 impl Run<'_> {
     /// The looks that came through, and why not all of them did. The first is asked for alone until the model begins
     /// to answer it, so that the others find its frames in the cache.
@@ -27,7 +52,8 @@ impl Run<'_> {
         shown: &Shown,
         context: &ReviewContext<'_>,
     ) -> Result<(Vec<ModelAnalysis>, Option<AnalysisError>), AnalysisError> {
-        let mut came = self.kept_looks(&shown.provenance);
+        let now = &shown.provenance;
+        let mut came: Vec<_> = kept_looks(&self.started, &now.model, &now.prompt_version).collect();
         if let Some(first) = came.first() {
             self.tell_findings(first, context);
         }
@@ -66,13 +92,6 @@ impl Run<'_> {
         }
     }
 
-    /// Answers that an earlier attempt paid for, as far as they are what would be answered now.
-    fn kept_looks(&self, now: &Provenance) -> Vec<ModelAnalysis> {
-        let kept = self.started.looks.iter().filter_map(|it| KeptLook::deserialize(it).ok());
-        let same = kept.filter(|it| it.model == now.model && it.prompt_version == now.prompt_version);
-        same.map(|it| it.answer).take(self.samples().into()).collect()
-    }
-
     /// One look, blind: it never sees the notes.
     async fn look(
         &self,
@@ -95,9 +114,7 @@ impl Run<'_> {
                 self.tell_findings(partial, context);
             }
         };
-        let to_come = self.samples() - number;
-        let to_come = MicroUsd(shown.look_cost.0.saturating_mul(to_come.into())) + shown.notes_cost;
-        let answer = self.ask(shown.look_cost, to_come, ask, told).await?;
+        let answer = self.ask(shown.look_cost, ask, told).await?;
         if number == 1 {
             self.tell_findings(&answer, context);
         }
@@ -120,7 +137,7 @@ impl Run<'_> {
 
     /// How many looks were asked for.
     pub(super) fn samples(&self) -> u8 {
-        self.started.options.samples.clamp(1, AnalysisOptions::MAX_SAMPLES)
+        samples(&self.started)
     }
 
     /// Tells of what survives the rules of an answer, whole or not; nothing does of frames that are not fit.

@@ -5,7 +5,7 @@ use super::words::{AnalysisError, failure};
 use super::{Coach, CoachError, now};
 use crate::events::Happening;
 use crate::metadata::{Recorded, SessionRecord, StartedAnalysis};
-use crate::session::{Analysis, AnalysisStatus, Session};
+use crate::session::{Analysis, AnalysisStatus, Owner, Session};
 use crate::upstream::{self, UpstreamError};
 use crate::vision::VisionErrorKind;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -53,13 +53,23 @@ impl Coach {
                 is_more |= self.followed.here(analysis.session_id, analysis.id).is_none();
                 continue;
             }
-            let Some(record) = self.sessions.session(&owner, analysis.session_id).await? else { continue };
-            if let Err(error) = self.take_up(record, &analysis).await {
+            // One that cannot be taken up must not keep the others from it.
+            if let Err(error) = self.take_up_again(&owner, &analysis).await {
                 log_waiting(&analysis, &error);
                 is_more = true;
             }
         }
         Ok(is_more)
+    }
+
+    /// Takes up an analysis that was listed as left behind, by what its session's record says of it now.
+    async fn take_up_again(&self, owner: &Owner, listed: &Analysis) -> Result<(), CoachError> {
+        let Some(record) = self.sessions.session(owner, listed.session_id).await? else { return Ok(()) };
+        let left = record.analyses.iter().find(|it| it.id == listed.id);
+        let Some(left) = left.filter(|it| !it.has_ended() && !self.is_under_way(it)).cloned() else {
+            return Ok(());
+        };
+        self.take_up(record, &left).await.map(drop)
     }
 
     /// Shows analyses whose process went away as what they are: under way where they may be taken up.
@@ -135,7 +145,8 @@ impl Coach {
         }
     }
 
-    /// Records the end of an analysis that nobody runs.
+    /// Records the end of an analysis that does not run here, and returns how it stands then: as it was ended
+    /// elsewhere meanwhile, where it was.
     pub(super) async fn end_left_behind(
         &self,
         session: &Session,
@@ -143,12 +154,15 @@ impl Coach {
         why: &AnalysisError,
     ) -> Result<Analysis, CoachError> {
         let mut ended = Analysis { updated_at: later_than(left.updated_at), ..left.clone() };
-        ended.end(Some(failure(why, false)));
+        ended.end_from_afar(failure(why, false));
         if self.sessions.record_analysis(&ended).await? == Recorded::Kept {
             self.metrics.count(&ended);
             self.settle_soon(session, &ended);
+            return Ok(ended);
         }
-        Ok(ended)
+        let gone = || CoachError::NoSuchSession(session.id);
+        let record = self.sessions.session(&session.owner, session.id).await?.ok_or_else(gone)?;
+        record.analyses.into_iter().find(|it| it.id == left.id).ok_or_else(gone)
     }
 
     /// Whether an analysis that has not ended runs, by its record or here.

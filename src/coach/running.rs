@@ -7,8 +7,9 @@ use super::Coach;
 use super::asking::Spending;
 use super::look::{Fetched, unseen_look};
 use super::recorder::{Lost, Recorder};
+use super::spending::cost_at_most;
 use super::words::{AnalysisError, failure};
-use crate::analysis::{MicroUsd, Provenance, PublishedAnalysis, Warning};
+use crate::analysis::{MicroUsd, Provenance, PublishedAnalysis, Usage, Warning};
 use crate::capture::CaptureReport;
 use crate::events::{Happening, Stage};
 use crate::jobs::{EarlyEnd, Place};
@@ -99,6 +100,8 @@ pub(super) struct Run<'a> {
     /// The analysis as it was started.
     pub(super) started: Analysis,
     pub(super) spending: Spending,
+    /// What is held for it in the budgets, what it cost before included.
+    pub(super) held: tokio::sync::Mutex<MicroUsd>,
     /// What stands so far, though something may be missing.
     result: Mutex<Option<PublishedAnalysis>>,
 }
@@ -107,7 +110,13 @@ impl<'a> Run<'a> {
     fn new(coach: &'a Coach, session: &'a Session, recorder: &'a Recorder) -> Self {
         let started = recorder.noted();
         let spending = Spending::after(started.usage);
-        Self { coach, session, recorder, started, spending, result: Mutex::default() }
+        let before = cost_at_most(&started.usage, MicroUsd::default());
+        let to_come = match coach.looks_to_come(&started) {
+            0 => MicroUsd::default(),
+            _ => coach.cost_to_come(session, &started),
+        };
+        let held = tokio::sync::Mutex::new(before + to_come);
+        Self { coach, session, recorder, started, spending, held, result: Mutex::default() }
     }
 
     async fn to_its_end(&self, place: &Place, early_end: &EarlyEnd) {
@@ -123,7 +132,7 @@ impl<'a> Run<'a> {
             },
         };
         match outcome {
-            Outcome::Ended(outcome) => self.end(outcome),
+            Outcome::Ended(outcome) => self.end(outcome).await,
             Outcome::GivenBack => self.recorder.note_at_once(|it| {
                 it.usage = self.spending.total();
                 it.status = AnalysisStatus::Queued;
@@ -161,13 +170,16 @@ impl<'a> Run<'a> {
             // There is nothing to answer them from, so nothing is paid for an answer.
             Some(_) if !review::is_about_technique(&result) => result.warnings.push(notes_not_answered()),
             Some(notes) => {
+                if self.coach.looks_to_come(&self.started) == 0 {
+                    self.reserve_more(shown.notes_cost).await?;
+                }
                 self.tell_stage(Stage::AnsweringNotes, self.samples());
                 let vision = &self.coach.vision;
                 let ask = |asking: Asking| {
                     let result = &result;
                     async move { vision.answer_notes(notes, result, &asking).await }
                 };
-                let answer = self.ask(shown.notes_cost, MicroUsd::default(), ask, |_| {}).await?;
+                let answer = self.ask(shown.notes_cost, ask, |_| {}).await?;
                 result.notes_answer = Some(review::review_notes(&answer, &result));
             }
         }
@@ -248,10 +260,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn end(&self, outcome: Result<(), AnalysisError>) {
+    async fn end(&self, outcome: Result<(), AnalysisError>) {
         let usage = self.spending.total();
         let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
         let failed = outcome.as_ref().err().map(|it| failure(it, result.is_some()));
+        let is_settled = self.settle_before_the_end(usage).await;
         self.recorder.note_at_once(|it| {
             (it.usage, it.result) = (usage, result);
             it.end(failed);
@@ -261,7 +274,17 @@ impl<'a> Run<'a> {
             log_failure(&ended, &error);
         }
         self.coach.metrics.count(&ended);
-        self.coach.settle_soon(self.session, &ended);
+        if !is_settled {
+            self.coach.settle_soon(self.session, &ended);
+        }
+    }
+
+    /// Settles what the analysis came to before its end is recorded, since nobody settles it after that if the process
+    /// dies between. Tried once: the end does not wait for it. Whether it was settled.
+    async fn settle_before_the_end(&self, usage: Usage) -> bool {
+        let came_to = Analysis { usage, ..self.recorder.noted() };
+        let charge = self.coach.charge_of(self.session, &came_to);
+        self.coach.sessions.settle(&charge).await.is_ok()
     }
 
     /// Settles what was spent here, unless the analysis goes on elsewhere.
