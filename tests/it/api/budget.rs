@@ -9,6 +9,7 @@ use crate::support::records;
 use crate::support::scripted_vision::LOOK_USAGE;
 use chrono::Utc;
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 use std::time::Duration;
 use swimcoach::analysis::{MicroUsd, Usage};
 use swimcoach::coach::{AnalysisRequest, CallersMonth, CoachError};
@@ -306,4 +307,49 @@ fn charge(owner: &Owner, usage: Usage, amount: u64) -> Charge {
         usage,
         storage: StorageUse::default(),
     }
+}
+
+#[tokio::test]
+async fn a_look_that_is_paid_for_is_published_where_the_budget_has_no_room_for_another() {
+    let app = with_budget(TWO_FRAMES.0);
+    let id = app.uploaded(Form::frames(2)).await;
+    let answer: Value = serde_json::from_str(include_str!("../fixtures/analysis.example.json")).unwrap();
+    left_behind(&app, &id, |it| {
+        it.looks = vec![json!({"model": "scripted-model-1", "prompt_version": "prompt-7", "answer": answer})];
+        it.usage = costing(TWO_FRAMES.0);
+    })
+    .await;
+
+    app.coach.take_up_left_behind().await.unwrap();
+
+    let detail = app.settled(&id).await;
+    assert_eq!(detail["status"], "complete", "{detail:#}");
+    assert_eq!(app.vision.seen(), []);
+    assert_eq!(this_month(&app).await.used.usage.cost, Some(TWO_FRAMES));
+}
+
+#[tokio::test]
+async fn an_analysis_that_did_not_start_holds_nothing() {
+    let app = with_budget(TWO_FRAMES.0);
+    let id = app.uploaded(Form::frames(2)).await;
+    app.records.faults.fail_next("start_analysis", Fault::Before(Kind::Unavailable));
+    app.vision.finds();
+
+    let failed = app.analyze(&id, Value::Null).await;
+    let held = this_month(&app).await.used.reserved;
+
+    assert_eq!((failed.status.as_u16(), held), (503, MicroUsd(0)));
+    assert_eq!(app.analyzed(&id).await["status"], "complete");
+}
+
+#[tokio::test]
+async fn deleting_a_session_gives_nothing_back_of_what_its_unfinished_analysis_cost() {
+    let app = with_budget(TWO_FRAMES.0);
+    let id = app.uploaded(Form::frames(2)).await;
+    left_behind(&app, &id, |it| it.usage = costing(700)).await;
+
+    app.delete(&id).await;
+
+    let used = this_month(&app).await.used;
+    assert_eq!((used.usage.cost, used.reserved), (Some(MicroUsd(700)), MicroUsd(0)));
 }

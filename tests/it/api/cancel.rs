@@ -159,3 +159,16 @@ async fn a_cancellation_that_cannot_be_recorded_yet_is_told_so_and_stops_the_ask
     let ended = recorded_when(&app, &id, "it has ended", Analysis::has_ended).await;
     assert_eq!(ended.failure.unwrap().code, "cancelled");
 }
+
+#[tokio::test]
+async fn an_end_that_another_replica_records_has_a_number_that_no_other_event_takes() {
+    let one = TestApp::new();
+    let id = under_way(&one).await;
+
+    let ended = cancel(&one.replica(), &id).await.unwrap();
+
+    let [.., before, end] = ended.events.as_slice() else { panic!("{ended:?}") };
+    assert!(before.number + 1000 < end.number, "{before:?} {end:?}");
+    let by_record = recorded_when(&one, &id, "the end", Analysis::has_ended).await;
+    assert_eq!(by_record.events.last(), Some(end));
+}
