@@ -252,7 +252,12 @@ impl SessionStore for PolledSessionStore {
         claim: &AnswerClaim,
         stale_before: DateTime<Utc>,
     ) -> Result<ClaimedAnswer, UpstreamError> {
-        self.store.claim_answer(claim, stale_before).await
+        let claimed = self.store.claim_answer(claim, stale_before).await?;
+        if claimed == ClaimedAnswer::Answered {
+            // By another replica, and the copy does not have it.
+            self.running().change(claim.session, |watched| watched.copy = None);
+        }
+        Ok(claimed)
     }
 
     async fn release_answer(&self, claim: &AnswerClaim) -> Result<(), UpstreamError> {

@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -50,6 +51,8 @@ pub(super) struct Answering {
     estimate: MicroUsd,
     /// Until when nobody else can have taken the claim.
     held_until: Mutex<Instant>,
+    /// Frames that storage was asked for.
+    n_read: AtomicU64,
 }
 
 impl Answering {
@@ -86,6 +89,7 @@ impl Answering {
             asked_at,
             estimate,
             held_until: Mutex::new(Instant::now() + coach.stale_after),
+            n_read: AtomicU64::new(0),
         }
     }
 
@@ -108,6 +112,7 @@ impl Answering {
         let answer = AssertUnwindSafe(self.answer(allowance, &place, &spending)).catch_unwind().await;
         let answer = answer.unwrap_or(Err(AnswerError::Panicked));
         let usage = spending.total();
+        let is_answered = answer.is_ok();
         let outcome = match answer {
             Ok(answered) => {
                 place.tell(answered.assistant.content.clone());
@@ -120,9 +125,9 @@ impl Answering {
         };
         self.count(&outcome, &usage);
         place.end(outcome);
-        // Each frame was read once.
-        let n_read = self.talk.look.frames.len() as u64;
-        self.coach.settle_charge(&self.settled(usage, n_read)).await;
+        if !is_answered {
+            self.coach.settle_charge(&self.settled(usage)).await;
+        }
     }
 
     /// Takes the right to answer and holds what that may cost; returns what the asking may cost.
@@ -146,7 +151,7 @@ impl Answering {
                 self.release().await;
                 if let CoachError::Upstream(_) = error {
                     // It may be held all the same.
-                    let (coach, nothing) = (self.coach.clone(), self.settled(Usage::default(), 0));
+                    let (coach, nothing) = (self.coach.clone(), self.settled(Usage::default()));
                     self.coach.jobs.finish(async move { coach.settle_charge(&nothing).await });
                 }
                 Err(Began::Refused(error))
@@ -174,7 +179,19 @@ impl Answering {
             () = self.coach.jobs.stopped().cancelled() => return Err(AnswerError::Stopped),
             lost = self.hold_claim() => return Err(lost),
         };
-        self.store(reply, spending.total()).await
+        let usage = spending.total();
+        self.settle_before_it_is_stored(usage).await;
+        self.store(reply, usage).await
+    }
+
+    /// Settles what the answer came to before it is stored, since nobody settles it after that if the process dies
+    /// between. The answer waits for one try, and no longer.
+    async fn settle_before_it_is_stored(&self, usage: Usage) {
+        let charge = self.settled(usage);
+        if self.coach.sessions.settle(&charge).await.is_err() {
+            let coach = self.coach.clone();
+            self.coach.jobs.finish(async move { coach.settle_charge(&charge).await });
+        }
     }
 
     /// Shows the model what the analysis was shown, and asks it.
@@ -184,6 +201,7 @@ impl Answering {
         place: &Place,
         spending: &Spending,
     ) -> Result<PublishedReply, AnswerError> {
+        self.n_read.store(self.talk.look.frames.len() as u64, Ordering::Relaxed);
         let look = self.coach.prepare_look(&self.session, self.talk.look.stroke, &self.left_out).await?;
         let talk = Talk { look, ..self.talk.clone() };
         for asked in 1..=ASKINGS {
@@ -328,7 +346,7 @@ impl Answering {
     }
 
     /// What the answer came to: the model, and reads of storage.
-    fn settled(&self, usage: Usage, class_b: u64) -> Charge {
+    fn settled(&self, usage: Usage) -> Charge {
         Charge {
             id: self.charge,
             owner: self.session.owner.clone(),
@@ -338,7 +356,7 @@ impl Answering {
             is_settled: true,
             amount: cost_at_most(&usage, self.estimate),
             usage,
-            storage: StorageUse { class_b, ..StorageUse::default() },
+            storage: StorageUse { class_b: self.n_read.load(Ordering::Relaxed), ..StorageUse::default() },
         }
     }
 }

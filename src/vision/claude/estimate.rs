@@ -107,5 +107,10 @@ fn text(text: &str) -> u64 {
         it if it.is_ascii() => 1,
         it => 6 * it.len_utf16() as u64,
     });
-    ((bytes.sum::<u64>() + BLOCK_BYTES) * 10).div_ceil(27)
+    tokens_of(bytes.sum::<u64>() + BLOCK_BYTES)
+}
+
+/// Tokens of this many bytes of text at the most.
+pub(super) fn tokens_of(bytes: u64) -> u64 {
+    (bytes * 10).div_ceil(27)
 }

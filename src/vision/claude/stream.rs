@@ -113,6 +113,7 @@ fn take(event: Event, message: &mut Message, telling: &mut Telling<'_>) -> Resul
             }
         }
         Event::ContentBlockDelta { delta } => {
+            telling.heard(word(&delta, "thinking").len() + word(&delta, "text").len());
             if word(&delta, "type") == "text_delta" {
                 message.text.push_str(word(&delta, "text"));
                 if MAX_TEXT_BYTES < message.text.len() {

@@ -1,5 +1,6 @@
 //! Telling whoever asks how a try goes: its stage, what it takes, and what is certain of its answer.
 
+use super::estimate;
 use super::partial::{Findings, ReplyText};
 use super::request::Pass;
 use crate::analysis::Usage;
@@ -11,8 +12,11 @@ use tokio::sync::watch;
 /// One try of an asking. What it takes so far is in [`Telling::usage`], also when the try breaks off.
 #[derive(Debug)]
 pub(super) struct Telling<'a> {
-    /// What the stream of this try said so far.
+    /// What the stream of this try said so far. What it writes it counts only at its end, so until then the answer
+    /// counts by what was heard of it.
     pub(super) usage: Usage,
+    /// Bytes of text and thinking that came.
+    heard: u64,
     /// What earlier tries took.
     before: Usage,
     prices: &'a ModelPrices,
@@ -42,7 +46,7 @@ impl<'a> Telling<'a> {
             Pass::FollowUp => Reading::ReplyText(ReplyText::default()),
             Pass::Notes => Reading::Nothing,
         };
-        Self { usage: Usage::default(), before, prices, progress: &asking.progress, reading }
+        Self { usage: Usage::default(), heard: 0, before, prices, progress: &asking.progress, reading }
     }
 
     /// All that was spent until now.
@@ -51,6 +55,17 @@ impl<'a> Telling<'a> {
         // By the prices of one request, since those of a long prompt differ.
         spent += Usage { cost: Some(self.prices.cost(&self.usage)), ..self.usage };
         spent
+    }
+
+    /// This many more bytes of the answer came. Nobody is woken for it: whoever cuts the try reads it.
+    pub(super) fn heard(&mut self, bytes: usize) {
+        self.heard += bytes as u64;
+        self.usage.output_tokens = self.usage.output_tokens.max(estimate::tokens_of(self.heard));
+        let spent = self.spent();
+        self.progress.send_if_modified(|it| {
+            it.usage = spent;
+            false
+        });
     }
 
     /// The try is at this stage at least.

@@ -8,7 +8,7 @@ fn half() -> Vec<u8> {
     written(&[message_start(500), text_delta("{\"capture\":")])
 }
 
-/// What [`half`] is billed.
+/// What [`half`] is billed, its eleven bytes of text included.
 const HALF: Usage = Usage {
     requests: 1,
     input_tokens: 500,
@@ -16,8 +16,8 @@ const HALF: Usage = Usage {
     cache_creation_5m_input_tokens: 10,
     cache_creation_1h_input_tokens: 19,
     cache_read_input_tokens: 4,
-    output_tokens: 1,
-    cost: Some(MicroUsd(1116)),
+    output_tokens: 5,
+    cost: Some(MicroUsd(1156)),
 };
 
 fn broken_streams() -> Vec<Reply> {
@@ -28,7 +28,7 @@ fn broken_streams() -> Vec<Reply> {
         // closed in order, without `message_stop`
         vec![stream_head(), Step::Write(half())],
         // all but `message_stop`
-        vec![stream_head(), Step::Write(half()), Step::Write(written(&[message_delta("end_turn", 1)]))],
+        vec![stream_head(), Step::Write(half()), Step::Write(written(&[message_delta("end_turn", 5)]))],
         // an error within the 200
         vec![stream_head(), Step::Write(half()), Step::Write(written(&[overloaded]))],
         // an event that is cut off

@@ -103,8 +103,10 @@ async fn a_look_that_breaks_off_is_told_anew_but_for_what_it_cost() {
         } => told,
     };
 
-    let cost = MicroUsd(1116);
-    let usage = Usage { input_tokens: 500, output_tokens: 1, cost: Some(cost), ..WHOLE };
+    // By the text that came, at 2.7 bytes a token.
+    let output_tokens = (half.len() as u64 * 10).div_ceil(27);
+    let cost = Some(MicroUsd(1106 + output_tokens * 10));
+    let usage = Usage { input_tokens: 500, output_tokens, cost, ..WHOLE };
     assert_eq!(told, Progress { usage, ..Progress::default() });
 }
 
