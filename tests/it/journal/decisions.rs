@@ -122,12 +122,13 @@ async fn an_analysis_whose_end_waits_is_not_unfinished() {
     let bench = Bench::new().await;
     let sessions = [bench.created().await, bench.created().await];
     let analyses = [started(&bench, &sessions[0]).await, started(&bench, &sessions[1]).await];
-    for (session, state) in sessions.iter().zip([completed(&analyses[0], 5), given_back(&analyses[1], 5)]) {
+    let states = [completed(&analyses[0], 5), given_back(&analyses[1], 5)];
+    for (n_waiting, (session, state)) in (1..).zip(sessions.iter().zip(states)) {
         bench.records.fail_next(1, DOWN);
         bench.records.refuse(session.id);
         bench.store.record_analysis(&state).await.unwrap();
+        bench.comes_to(degraded(n_waiting, n_waiting)).await;
     }
-    bench.comes_to(degraded(2, 2)).await;
 
     let unfinished = bench.store.unfinished_analyses(at(0)).await.unwrap();
 
