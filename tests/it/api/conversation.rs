@@ -416,7 +416,7 @@ async fn under_any_fault_of_the_records_both_turns_are_stored_or_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_kept_until_records_are_back() {
+async fn an_answer_is_charged_for_and_kept_until_records_are_back() {
     let app = TestApp::new();
     let id = analyzed(&app, 2).await;
     app.vision.replies(ANSWER, &[], ANSWER_USAGE);
@@ -424,9 +424,11 @@ async fn an_answer_is_kept_until_records_are_back() {
     let follow_up = ask(&app, id, "Why?").await.unwrap();
     let calls = || app.records.faults.count("append_turns");
     eventually("it is tried again", async || (3 < calls()).then_some(())).await;
+    let spent_before_it_is_stored = spent(&app).await;
 
     app.records.faults.heal();
 
+    assert_eq!(spent_before_it_is_stored, sum(&[LOOK_USAGE, ANSWER_USAGE]));
     assert_eq!(follow_up.answered().await.unwrap().message_count, 2);
     assert_eq!(turns(&app, id).await.len(), 2);
     assert_eq!(app.vision.talks().len(), 1);

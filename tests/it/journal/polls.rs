@@ -5,12 +5,12 @@
 use super::{DOWN, kind};
 use crate::support::breakable_records::BreakableRecords;
 use crate::support::records::{
-    analysis, at, completed, failed, given_back, new_owner, renewed, session, taken_up, turn,
+    analysis, at, claim, completed, failed, given_back, new_owner, renewed, session, taken_up, turn,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use swimcoach::metadata::polled::PolledSessionStore;
-use swimcoach::metadata::{Recorded, SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::metadata::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis};
 use swimcoach::session::{Analysis, Session};
 
 /// A session whose analysis runs here, and was read once.
@@ -177,4 +177,17 @@ async fn an_analysis_that_gives_no_sign_of_life_is_read_from_the_store_again() {
     tokio::time::sleep(Duration::from_mins(10)).await;
 
     assert_eq!(running.reads_of_polls().await, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_that_went_on_elsewhere_is_read_from_the_store_again() {
+    let running = Running::new().await;
+    let turns = [turn(0, "Why?"), turn(1, "Since the elbow drops.")];
+    running.records.unbroken().append_turns(running.session.id, &turns).await.unwrap();
+    let before = running.poll().await.unwrap().turns;
+
+    let claimed = running.store.claim_answer(&claim(&running.session, 0), at(-1)).await.unwrap();
+
+    assert_eq!((before.len(), claimed), (0, ClaimedAnswer::Answered));
+    assert_eq!(running.poll().await.unwrap().turns, turns);
 }
