@@ -4,9 +4,10 @@
 //! second after the one before, unless it is worth money. Every write renews the lease, and where nothing happens
 //! one is made for that alone.
 
+use super::spending::KEEP_PAID;
 use crate::metadata::{Recorded, SessionStore};
 use crate::session::{Analysis, AnalysisStatus};
-use crate::upstream::{self, RetryPolicy, UpstreamError};
+use crate::upstream::{self, UpstreamError};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,15 +16,6 @@ use tokio::time::{Instant, sleep_until};
 
 /// From the beginning of one write to that of the next.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// How patiently a state is written that is the last of this process: for as long as an operator needs to
-/// notice.
-const KEEP_LAST: RetryPolicy = RetryPolicy {
-    attempts: 200,
-    base_delay: Duration::from_millis(200),
-    max_delay: Duration::from_secs(15),
-    deadline: Duration::from_mins(30),
-};
 
 /// Writes down how an analysis goes along.
 #[derive(Debug)]
@@ -136,7 +128,7 @@ impl Recorder {
                         if is_last(&state) && self.is_hopeless(&error, begun) {
                             return false;
                         }
-                        let delay = upstream::delay_before_try(&KEEP_LAST, failed, error.kind);
+                        let delay = upstream::delay_before_try(&KEEP_PAID, failed, error.kind);
                         tokio::time::sleep(delay.min(self.lease / 3)).await;
                     }
                 }
@@ -190,7 +182,7 @@ impl Recorder {
     /// Whether a last state that was first tried at `begun` is not tried again. Also a full disk or a token that has
     /// expired is noticed and mended by somebody.
     fn is_hopeless(&self, error: &UpstreamError, begun: Instant) -> bool {
-        let is_hopeless = error.kind.blames_request() || KEEP_LAST.deadline < begun.elapsed();
+        let is_hopeless = error.kind.blames_request() || KEEP_PAID.deadline < begun.elapsed();
         if is_hopeless {
             let id = lock(&self.noted).analysis.id;
             tracing::error!(analysis.id = %id, %error, "the end of the analysis {id} could not be recorded");

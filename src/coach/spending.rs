@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 /// How patiently something that was paid for is written down: for as long as an operator needs to notice.
-const KEEP_PAID: RetryPolicy = RetryPolicy {
+pub(super) const KEEP_PAID: RetryPolicy = RetryPolicy {
     attempts: 200,
     base_delay: Duration::from_millis(200),
     max_delay: Duration::from_secs(15),
