@@ -86,10 +86,7 @@ fn words(error: &AnalysisError) -> (&'static str, String, bool) {
             true,
         ),
         AnalysisError::Model(kind) => model_words(kind),
-        AnalysisError::BrokeOff => {
-            let (code, detail, can_resume) = upstream_words(UpstreamErrorKind::Unavailable);
-            (code, detail.to_owned(), can_resume)
-        }
+        AnalysisError::BrokeOff => upstream_words(UpstreamErrorKind::Unavailable),
         AnalysisError::NotReserved(CoachError::OverBudget { .. }) => model_words(&VisionErrorKind::OverAllowance),
         AnalysisError::NotReserved(_) => (
             "records_unavailable",
@@ -125,7 +122,7 @@ fn words(error: &AnalysisError) -> (&'static str, String, bool) {
 
 fn model_words(kind: &VisionErrorKind) -> (&'static str, String, bool) {
     let (code, detail, can_resume) = match kind {
-        VisionErrorKind::Upstream(error) => upstream_words(error.kind),
+        VisionErrorKind::Upstream(error) => return upstream_words(error.kind),
         VisionErrorKind::Refused { .. } => (
             "model_refused",
             "The model declined to look at these frames. Upload frames that show only the swimmer in the water.",
@@ -155,32 +152,38 @@ fn model_words(kind: &VisionErrorKind) -> (&'static str, String, bool) {
     (code, detail.to_owned(), can_resume)
 }
 
-fn upstream_words(kind: UpstreamErrorKind) -> (&'static str, &'static str, bool) {
+fn upstream_words(kind: UpstreamErrorKind) -> (&'static str, String, bool) {
+    let (code, what) = model_failure(kind);
+    let how = match kind {
+        UpstreamErrorKind::Unavailable
+        | UpstreamErrorKind::Timeout
+        | UpstreamErrorKind::RateLimited { .. } => "Start the analysis again in a few minutes.",
+        UpstreamErrorKind::Exhausted => "Tell the operator; start the analysis again once it is raised.",
+        UpstreamErrorKind::Unauthorized | UpstreamErrorKind::NotFound => {
+            "Tell the operator; start the analysis again once it is mended."
+        }
+        UpstreamErrorKind::TooLarge | UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => {
+            "Tell the operator, who finds the reason in the log."
+        }
+    };
+    (code, format!("{what} {how}"), true)
+}
+
+/// A word for programs, and what happened, where the model could not be asked.
+pub(super) fn model_failure(kind: UpstreamErrorKind) -> (&'static str, &'static str) {
     match kind {
-        UpstreamErrorKind::Unavailable | UpstreamErrorKind::Timeout => (
-            "model_unavailable",
-            "The model could not be reached or broke off. Start the analysis again in a few minutes.",
-            true,
-        ),
-        UpstreamErrorKind::RateLimited { .. } => (
-            "model_busy",
-            "The model has too much to do just now. Start the analysis again in a few minutes.",
-            true,
-        ),
-        UpstreamErrorKind::Exhausted => (
-            "model_exhausted",
-            "The service's budget with the model is used up. Tell the operator; start the analysis again once it is raised.",
-            true,
-        ),
-        UpstreamErrorKind::Unauthorized | UpstreamErrorKind::NotFound => (
-            "model_misconfigured",
-            "The service is not set up rightly to ask the model. Tell the operator; start the analysis again once it is mended.",
-            true,
-        ),
-        UpstreamErrorKind::TooLarge | UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => (
-            "model_rejected",
-            "The model did not accept the request. Tell the operator, who finds the reason in the log.",
-            true,
-        ),
+        UpstreamErrorKind::Unavailable | UpstreamErrorKind::Timeout => {
+            ("model_unavailable", "The model could not be reached or broke off.")
+        }
+        UpstreamErrorKind::RateLimited { .. } => ("model_busy", "The model has too much to do just now."),
+        UpstreamErrorKind::Exhausted => {
+            ("model_exhausted", "The service's budget with the model is used up.")
+        }
+        UpstreamErrorKind::Unauthorized | UpstreamErrorKind::NotFound => {
+            ("model_misconfigured", "The service is not set up rightly to ask the model.")
+        }
+        UpstreamErrorKind::TooLarge | UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => {
+            ("model_rejected", "The model did not accept the request.")
+        }
     }
 }

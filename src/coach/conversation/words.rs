@@ -2,7 +2,7 @@
 
 use crate::capture::UndecodableFrame;
 use crate::coach::CoachError;
-use crate::coach::words::AnalysisError;
+use crate::coach::words::{AnalysisError, model_failure};
 use crate::session::{Failure, SessionId};
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
 use crate::vision::VisionErrorKind;
@@ -162,28 +162,18 @@ fn model_words(kind: &VisionErrorKind) -> Words {
 }
 
 fn upstream_words(kind: UpstreamErrorKind) -> Words {
-    let (code, what, how) = match kind {
-        UpstreamErrorKind::Unavailable | UpstreamErrorKind::Timeout => {
-            ("model_unavailable", "The model could not be reached or broke off.", LATER)
+    let (code, what) = model_failure(kind);
+    let how = match kind {
+        UpstreamErrorKind::Unavailable
+        | UpstreamErrorKind::Timeout
+        | UpstreamErrorKind::RateLimited { .. } => LATER,
+        UpstreamErrorKind::Exhausted => "tell the operator, and send it again once it is raised.",
+        UpstreamErrorKind::Unauthorized | UpstreamErrorKind::NotFound => {
+            "tell the operator, and send it again once it is mended."
         }
-        UpstreamErrorKind::RateLimited { .. } => {
-            ("model_busy", "The model has too much to do just now.", LATER)
+        UpstreamErrorKind::TooLarge | UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => {
+            "tell the operator, who finds the reason in the log."
         }
-        UpstreamErrorKind::Exhausted => (
-            "model_exhausted",
-            "The service's budget with the model is used up.",
-            "tell the operator, and send it again once it is raised.",
-        ),
-        UpstreamErrorKind::Unauthorized | UpstreamErrorKind::NotFound => (
-            "model_misconfigured",
-            "The service is not set up rightly to ask the model.",
-            "tell the operator, and send it again once it is mended.",
-        ),
-        UpstreamErrorKind::TooLarge | UpstreamErrorKind::Rejected | UpstreamErrorKind::InvalidResponse => (
-            "model_rejected",
-            "The model did not accept the request.",
-            "tell the operator, who finds the reason in the log.",
-        ),
     };
     (code, what.to_owned(), how, true)
 }
