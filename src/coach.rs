@@ -13,6 +13,7 @@ mod follow;
 mod log;
 mod look;
 mod looks;
+mod privacy;
 mod recorder;
 mod resume;
 mod running;
@@ -112,6 +113,14 @@ pub enum CoachError {
     /// The message was not answered, and nothing of it is stored.
     #[error("{}", .0.detail)]
     NotAnswered(Failure),
+    /// The caller has had as many analyses today as one may have in a day.
+    #[error(
+        "you have had {limit} analyses today, which is as many as one caller may have in a day; try again tomorrow"
+    )]
+    EnoughToday {
+        /// How many that are.
+        limit: u32,
+    },
     /// There is no room for it in a budget.
     #[error("{}, and this may cost {needed}; try again next month, or ask the operator to raise it", taken_of(*scope, *budget, *taken))]
     OverBudget {

@@ -414,7 +414,11 @@ impl Reader<'_> {
 
     fn budgets(&mut self) -> Budgets {
         let mut usd = |name| self.decimal(name, "USD", 0..=1_000_000_000_000, MICRO).map(MicroUsd);
-        Budgets { caller: usd("BUDGET_USD_PER_CALLER_AND_MONTH"), service: usd("BUDGET_USD_PER_MONTH") }
+        Budgets {
+            caller: usd("BUDGET_USD_PER_CALLER_AND_MONTH"),
+            service: usd("BUDGET_USD_PER_MONTH"),
+            analyses_per_day: None,
+        }
     }
 
     fn log(&mut self) -> LogSettings {

@@ -22,7 +22,7 @@ pub use health::Readiness;
 pub use upload::UploadGate;
 
 use crate::coach::Coach;
-use crate::config::AllowedOrigin;
+use crate::config::ServerSettings;
 use crate::pricing::StoragePrices;
 use crate::storage::mock::MockStorageClient;
 use axum::Router;
@@ -51,10 +51,10 @@ pub struct AppState {
 }
 
 /// The whole face of the service.
-pub fn router(state: AppState, origins: &[AllowedOrigin]) -> Router {
+pub fn router(state: AppState, settings: &ServerSettings) -> Router {
     let max_request_bytes =
         usize::try_from(state.coach.upload_limits().max_request_bytes).unwrap_or(usize::MAX);
-    let mut table = Router::new()
+    let api = Router::new()
         // What the front end calls.
         .route("/api/v1/analysis/upload", post(analysis::upload))
         .route("/api/v1/analysis/{id}/analyze", post(analysis::analyze))
@@ -66,6 +66,8 @@ pub fn router(state: AppState, origins: &[AllowedOrigin]) -> Router {
         .route("/api/v1/sessions/{id}/cancel", post(analysis::cancel))
         .route("/api/v1/sessions/{id}/chat", post(chat::ask))
         .route("/api/v1/usage", get(usage::show))
+        .layer(middleware::from_fn(auth::identify));
+    let mut table = api
         // What operators and load balancers call.
         .route("/health", get(health::live))
         .route("/health/ready", get(health::ready));
@@ -83,6 +85,6 @@ pub fn router(state: AppState, origins: &[AllowedOrigin]) -> Router {
         // problem with the request's id, and is logged.
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(max_request_bytes))
-        .layer(layers::cors(origins))
+        .layer(layers::cors(&settings.cors))
         .layer(middleware::from_fn(layers::observe))
 }

@@ -121,19 +121,21 @@ impl std::ops::AddAssign for StorageUse {
     }
 }
 
-/// How much may be spent on the model in a month; nothing is a limit when absent.
+/// How much may be spent on the model; nothing is a limit when absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Budgets {
-    /// By each caller.
+    /// By each caller in a month.
     pub caller: Option<MicroUsd>,
-    /// By the whole service.
+    /// By the whole service in a month.
     pub service: Option<MicroUsd>,
+    /// Analyses of each caller in a day, in UTC. One that never asked the model does not count.
+    pub analyses_per_day: Option<u32>,
 }
 
 impl Budgets {
     /// Whether there is any limit.
     pub fn are_set(&self) -> bool {
-        self.caller.is_some() || self.service.is_some()
+        self.caller.is_some() || self.service.is_some() || self.analyses_per_day.is_some()
     }
 }
 
@@ -160,6 +162,11 @@ pub enum Reservation {
         budget: MicroUsd,
         /// What is spent or held of it already.
         taken: MicroUsd,
+    },
+    /// The caller has had as many analyses as one may have in a day, and nothing is held.
+    EnoughToday {
+        /// How many that are.
+        limit: u32,
     },
 }
 

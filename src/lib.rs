@@ -5,6 +5,8 @@
 //! Imports point from later lines to earlier ones and never back, but for the first lines of nouns, which know
 //! each other.
 
+pub mod consent;
+pub mod access;
 pub mod session;
 pub mod analysis;
 pub mod events;

@@ -8,13 +8,17 @@ pub mod snowflake;
 pub mod sqlite;
 pub mod journal;
 pub mod polled;
+mod entry;
 mod overlay;
 mod rules;
 
+pub use entry::{Entry, EntryKind, Exchanged};
+
 use crate::analysis::Usage;
+use crate::consent::Consent;
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
-use crate::session::{Analysis, AnswerClaim, FrameNumber, Owner, Session, SessionId, Stroke, Turn};
-use crate::upstream::UpstreamError;
+use crate::session::{Analysis, AnswerClaim, Frame, FrameNumber, Owner, Session, SessionId, Stroke, Turn};
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -44,6 +48,68 @@ pub trait SessionStore: Debug + Send + Sync {
         before: Option<SessionId>,
         limit: u32,
     ) -> Result<Vec<SessionRecord>, UpstreamError>;
+
+    /// Adds a frame to a session, unless there is one of its number, or an analysis of the session was started. This is
+    /// the commit point of the frame. The very same frame again is `Added`, since an answer may be lost.
+    ///
+    /// Of any number of calls at once for one number, by any replica, one frame is added. Once an analysis was
+    /// started, no frame is: what [`session`](Self::session) tells after
+    /// [`start_analysis`](Self::start_analysis) is every frame that there will be.
+    async fn add_frame(
+        &self,
+        owner: &Owner,
+        session: SessionId,
+        frame: &Frame,
+    ) -> Result<AddedFrame, UpstreamError>;
+
+    /// Changes what was agreed to about a session and until when it is kept; `false` when the owner has none of this
+    /// id. A later time than the one that is kept is not taken, nor one where none may be told later: what counts in
+    /// the end is the earliest.
+    async fn amend_session(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+        amendment: &Amendment,
+    ) -> Result<bool, UpstreamError>;
+
+    /// Makes a session of one owner, with all that belongs to it, another's; `false` when `from` has none of this id.
+    /// What `to` has already is `true`, since an answer may be lost. What was charged for it stays charged to `from`.
+    async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError>;
+
+    /// Up to `limit` sessions, whoever owns them, in order of their ids, that are to be kept until `now` or earlier; of
+    /// those that do not say until when, the ones that were made at or before `unsaid_since`.
+    async fn expired_sessions(
+        &self,
+        now: DateTime<Utc>,
+        unsaid_since: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<(Owner, SessionId)>, UpstreamError>;
+
+    /// How much an owner has.
+    async fn holdings(&self, owner: &Owner) -> Result<Holdings, UpstreamError>;
+
+    /// The small record of this kind and name.
+    async fn entry(&self, kind: EntryKind, name: &str) -> Result<Option<Entry>, UpstreamError>;
+
+    /// Every small record of a kind that was written before `before`, by name, at most a thousand whose names are
+    /// greater than `after`.
+    async fn entries(
+        &self,
+        kind: EntryKind,
+        before: DateTime<Utc>,
+        after: Option<&str>,
+    ) -> Result<Vec<Entry>, UpstreamError>;
+
+    /// Puts `new` in the place of the small record of its kind and name, if that is what the caller last saw: one whose
+    /// value is `seen`, or none. The very value that is there already is `Put`, since an answer may be lost; so a value
+    /// that must be told from another's carries a UUID.
+    ///
+    /// Of any number of calls at once that saw the same, by any replica, at most one puts its own. None may; whoever
+    /// asked looks again.
+    async fn exchange_entry(&self, seen: Option<&str>, new: &Entry) -> Result<Exchanged, UpstreamError>;
+
+    /// Removes the small record of this kind and name, if its value is `seen`; says whether it is gone.
+    async fn remove_entry(&self, kind: EntryKind, name: &str, seen: &str) -> Result<bool, UpstreamError>;
 
     /// Which of these sessions have a record, whoever owns them. For the sweep of orphaned frames.
     async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError>;
@@ -112,8 +178,8 @@ pub trait SessionStore: Debug + Send + Sync {
     /// What an owner used in a month, from charges and from the sessions that exist.
     async fn month_usage(&self, owner: &Owner, month: Month) -> Result<MonthUsage, UpstreamError>;
 
-    /// Removes a session and everything known about it but its charges; returns the number of records removed, zero
-    /// when the owner has none of this id.
+    /// Removes a session and everything known about it but its charges, small records about it included; returns the
+    /// number of records removed, zero when the owner has none of this id. Small records are not counted.
     async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<u64, UpstreamError>;
 
     /// How well records can be kept now, by one cheap statement.
@@ -121,6 +187,37 @@ pub trait SessionStore: Debug + Send + Sync {
 
     /// Whether records can be written: writes one and removes it again. For `doctor`.
     async fn probe(&self) -> Result<(), UpstreamError>;
+}
+
+/// What became of a wish to add a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddedFrame {
+    /// It is there.
+    Added,
+    /// Another frame has its number.
+    Taken(Frame),
+    /// An analysis of the session was started.
+    Closed,
+    /// The owner has no such session.
+    NoSession,
+}
+
+/// What is changed about a session; nothing where it says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Amendment {
+    /// What is agreed to from now on.
+    pub consent: Option<Consent>,
+    /// Until when the session is kept, at the longest.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// How much an owner has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Number of sessions.
+    pub sessions: u64,
+    /// Bytes of all their frames.
+    pub bytes: u64,
 }
 
 /// How well records can be kept.
@@ -232,5 +329,12 @@ fn probe_session() -> Session {
         title: None,
         view: None,
         frames: Vec::new(),
+        consent: None,
+        expires_at: None,
     }
+}
+
+/// What a store does not do yet.
+fn not_yet(operation: &'static str) -> UpstreamError {
+    UpstreamError::new(Service::Records, operation, UpstreamErrorKind::Rejected, "not there yet")
 }

@@ -165,7 +165,7 @@ pub async fn serve(
         draining: draining.clone(),
         mock_storage: parts.mock_storage,
     };
-    let app = http::router(state, &settings.server.cors);
+    let app = http::router(state, &settings.server);
     let _stop_metrics = serve_metrics(&parts.metrics, settings.server.metrics).await?;
     coach.watch_for_left_behind();
 

@@ -3,6 +3,7 @@
 //! Identifiers and numbers are types whose existence proves that they are well formed.
 
 use crate::analysis::{PublishedAnalysis, Usage, View};
+use crate::consent::Consent;
 use crate::events::AnalysisEvent;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -237,6 +238,12 @@ pub struct Session {
     pub view: Option<View>,
     /// Its frames in order of their numbers.
     pub frames: Vec<Frame>,
+    /// What was agreed to about its pictures; absent in records that are older than this field.
+    #[serde(default)]
+    pub consent: Option<Consent>,
+    /// Until when it is kept; absent in records that are older than this field.
+    #[serde(default)]
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// One request for an analysis of a session, and what became of it.

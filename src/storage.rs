@@ -7,7 +7,7 @@ pub mod r2;
 pub mod mock;
 
 use crate::session::{FrameNumber, SessionId};
-use crate::upstream::UpstreamError;
+use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -26,7 +26,9 @@ pub const MAX_PRESIGN_TTL: Duration = Duration::from_hours(7 * 24);
 /// # Contract
 /// - An upload that is acknowledged is readable byte for byte, by any replica, at once. A download never
 ///   passes other bytes off as the ones that were stored, however alike they are.
-/// - An upload replaces what was there; the same upload twice is the same as once.
+/// - An upload replaces what was there, unless it says otherwise; the same upload twice is the same as once.
+/// - What clients put straight into storage is pending: it lies apart from frames, which were all checked, and is no
+///   frame until it was checked as well.
 /// - Absence is no error: downloading what is not there gives [`Download::Missing`], listing gives nothing,
 ///   deleting counts zero.
 /// - Listing and deleting see every object of the session, however many pages that takes, and no object
@@ -44,6 +46,15 @@ pub trait StorageClient: Debug + Send + Sync {
         metadata: &FrameMetadata,
     ) -> Result<StoredFrame, UpstreamError>;
 
+    /// Stores one frame where there is none of its path; what is there is left as it is. The very same frame again may
+    /// be either, since an answer may be lost.
+    async fn upload_new_frame(
+        &self,
+        path: &FramePath,
+        jpeg: Bytes,
+        metadata: &FrameMetadata,
+    ) -> Result<NewFrame, UpstreamError>;
+
     /// The bytes of one frame, which is told by what its upload returned. Never reads more than its size.
     async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError>;
 
@@ -59,7 +70,7 @@ pub trait StorageClient: Debug + Send + Sync {
     /// A URL that gives the frame's bytes to whoever holds it, for `ttl` (1 s to [`MAX_PRESIGN_TTL`]).
     async fn presigned_get(&self, path: &FramePath, ttl: Duration) -> Result<Url, UpstreamError>;
 
-    /// A request that stores exactly the expected frame, once, for whoever sends it within `ttl`.
+    /// A request that makes exactly the expected frame pending, once, for whoever sends it within `ttl`.
     ///
     /// Length, type and `If-None-Match: *` are signed: a PUT of another length or type is refused, and a
     /// second PUT does not replace the first.
@@ -69,6 +80,15 @@ pub trait StorageClient: Debug + Send + Sync {
         expect: &ExpectedFrame,
         ttl: Duration,
     ) -> Result<PresignedPut, UpstreamError>;
+
+    /// The bytes that are pending for a frame, if they are at most `max_bytes`. Never reads more than that.
+    async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError>;
+
+    /// Removes everything that is pending of a session and says how much that was.
+    async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError>;
+
+    /// Up to 1000 ids of sessions of which something is pending, in ascending order, all greater than `after`.
+    async fn list_pending_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError>;
 
     /// Whether frames can be kept now, by one cheap read.
     async fn check(&self) -> Result<(), UpstreamError>;
@@ -105,6 +125,14 @@ impl FramePath {
     /// What the keys of all frames of a session begin with, and those of no other.
     pub fn prefix(session: SessionId) -> String {
         format!("{}{session}/", Self::ROOT)
+    }
+
+    /// What the keys of pending objects begin with.
+    pub const PENDING_ROOT: &str = "pending/";
+
+    /// The key under which bytes are pending for the frame.
+    pub fn pending_key(&self) -> String {
+        format!("{}{}/{:04}.jpg", Self::PENDING_ROOT, self.session, self.number.get())
     }
 
     /// The path that a key spells, if it spells one.
@@ -152,6 +180,37 @@ pub struct StoredFrame {
     pub size_bytes: u64,
     /// Its entity tag, without quotes. Equal bytes have equal tags within one storage.
     pub etag: String,
+}
+
+/// What became of a wish to store a frame where there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewFrame {
+    /// It is stored.
+    Stored(StoredFrame),
+    /// Something is there already, as storage knows it; it may be the very same bytes.
+    Exists(StoredFrame),
+}
+
+/// What is pending for a frame.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pending {
+    /// These bytes.
+    Bytes(Bytes),
+    /// More than may be: so many bytes.
+    TooLarge(u64),
+    /// Nothing.
+    Missing,
+}
+
+/// Without the picture, which no log may hold.
+impl Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::TooLarge(size) => write!(f, "TooLarge({size} bytes)"),
+            Self::Missing => f.write_str("Missing"),
+        }
+    }
 }
 
 /// What lies under the key of a frame that was stored.
@@ -208,6 +267,11 @@ impl Debug for PresignedPut {
         // The URL is a credential.
         f.debug_struct("PresignedPut").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
+}
+
+/// What a storage does not do yet.
+fn not_yet(operation: &'static str) -> UpstreamError {
+    UpstreamError::new(Service::Storage, operation, UpstreamErrorKind::Rejected, "not there yet")
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Coach {
         }
         let place = self.take_place(&session.owner)?;
         if let Err(error) = self.reserve_analysis(&session, left).await {
-            if matches!(error, CoachError::OverBudget { .. }) {
+            if matches!(error, CoachError::OverBudget { .. } | CoachError::EnoughToday { .. }) {
                 let spent = AnalysisError::Model(VisionErrorKind::OverAllowance);
                 self.end_left_behind(&session, left, &spent).await?;
             }

@@ -82,6 +82,7 @@ impl Coach {
                 self.metrics.count_refused(scope);
                 Err(CoachError::OverBudget { scope, budget, taken, needed })
             }
+            Reservation::EnoughToday { limit } => Err(CoachError::EnoughToday { limit }),
         }
     }
 

@@ -1,7 +1,9 @@
 //! An upload: frames are stored while later ones still arrive; all of them count or none.
 
+use super::privacy::Terms;
 use super::{Coach, CoachError, now};
 use crate::analysis::View;
+use crate::consent::Consent;
 use crate::jpeg::{self, Admitted, Jpeg, JpegError, JpegLimits};
 use crate::session::{Frame, FrameNumber, Owner, Session, SessionId, Stroke};
 use crate::storage::{FrameMetadata, FramePath, StoredFrame};
@@ -53,6 +55,10 @@ pub struct UploadDetails {
     pub title: Option<String>,
     /// The declared view.
     pub view: Option<View>,
+    /// What was agreed to about the pictures.
+    pub consent: Option<Consent>,
+    /// For how many days the session is kept; as long as such a session may be when absent.
+    pub retention_days: Option<u32>,
 }
 
 /// What the manifest says about one frame.
@@ -245,15 +251,19 @@ impl Upload {
         while !self.storing.is_empty() {
             self.one_stored().await?;
         }
+        let created_at = now();
+        let Terms { consent, expires_at } = self.coach.terms(&details, created_at)?;
         let session = Session {
             id: self.session,
             owner: self.owner.clone(),
-            created_at: now(),
+            created_at,
             stroke_type: details.stroke_type,
             user_notes: details.user_notes,
             title: details.title,
             view: details.view,
             frames: self.frames(),
+            consent,
+            expires_at,
         };
         self.record_tried = true;
         self.coach.sessions.create_session(&session).await?;

@@ -87,7 +87,7 @@ fn words(error: &AnalysisError) -> (&'static str, String, bool) {
         ),
         AnalysisError::Model(kind) => model_words(kind),
         AnalysisError::BrokeOff => upstream_words(UpstreamErrorKind::Unavailable),
-        AnalysisError::NotReserved(CoachError::OverBudget { .. }) => model_words(&VisionErrorKind::OverAllowance),
+        AnalysisError::NotReserved(CoachError::OverBudget { .. } | CoachError::EnoughToday { .. }) => model_words(&VisionErrorKind::OverAllowance),
         AnalysisError::NotReserved(_) => (
             "records_unavailable",
             "The records could not be reached, so that nothing more was asked of the model. Start the analysis again in \

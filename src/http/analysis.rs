@@ -1,7 +1,7 @@
 //! Uploading frames, and having them looked at.
 
 use super::AppState;
-use super::auth::Caller;
+use super::auth::{MayAsk, MayRead, MayUpload};
 use super::error::{ApiError, ProblemBody};
 use super::extract::{self, ApiPath, OptionalJson};
 use super::sessions::SessionStatus;
@@ -202,7 +202,7 @@ pub(super) struct EstimateReply {
 )]
 pub(super) async fn upload(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayUpload(owner): MayUpload,
     request: Request,
 ) -> Result<Response, ApiError> {
     let room = match app.uploads.enter(request.headers()) {
@@ -252,7 +252,7 @@ pub(super) async fn upload(
 )]
 pub(super) async fn analyze(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayAsk(owner): MayAsk,
     ApiPath(id): ApiPath<SessionId>,
     OptionalJson(body): OptionalJson<AnalyzeBody>,
 ) -> Result<Response, ApiError> {
@@ -286,7 +286,7 @@ pub(super) async fn analyze(
 )]
 pub(super) async fn cancel(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayAsk(owner): MayAsk,
     ApiPath(id): ApiPath<SessionId>,
 ) -> Result<Json<CancelReply>, ApiError> {
     let analysis = app.coach.cancel(&owner, id).await?;
@@ -320,7 +320,7 @@ pub(super) async fn cancel(
 )]
 pub(super) async fn estimate(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayRead(owner): MayRead,
     ApiPath(id): ApiPath<SessionId>,
     OptionalJson(body): OptionalJson<AnalyzeBody>,
 ) -> Result<Json<EstimateReply>, ApiError> {

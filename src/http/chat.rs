@@ -1,7 +1,7 @@
 //! The conversation about an analysis: one message, and its answer whole or as it is written.
 
 use super::AppState;
-use super::auth::Caller;
+use super::auth::MayAsk;
 use super::error::{ApiError, Problem, ProblemBody};
 use super::events::event_stream;
 use super::extract::{ApiJson, ApiPath};
@@ -172,7 +172,7 @@ impl From<Turn> for Message {
 )]
 pub(super) async fn ask(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayAsk(owner): MayAsk,
     ApiPath(id): ApiPath<SessionId>,
     Extension(named): Extension<Named>,
     headers: HeaderMap,

@@ -2,12 +2,14 @@
 //!
 //! The client hears what to do; the log hears why. No other file names a status code of a refusal.
 
+use crate::access::Scope;
 use crate::coach::{CoachError, UploadError};
 use crate::session::Failure;
 use crate::storage::mock::RedeemError;
 use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{Days, NaiveTime, Utc};
 use serde::Serialize;
 use std::any::Any;
 use std::time::Duration;
@@ -25,6 +27,10 @@ const COME_BACK: Duration = Duration::from_secs(5);
 pub(super) enum ApiError {
     #[error(transparent)]
     Coach(#[from] CoachError),
+    #[error("say who you are: send a key or a token as Authorization: Bearer")]
+    Unauthenticated,
+    #[error("this key may not do that: it lacks the scope {}", .0.as_str())]
+    MissingScope(Scope),
     #[error("there is nothing at this path")]
     NotFound,
     #[error("this path does not know this method")]
@@ -127,6 +133,8 @@ impl From<&ApiError> for Problem {
         use StatusCode as S;
         match error {
             ApiError::Coach(error) => Self::from(error),
+            ApiError::Unauthenticated => Self::new(S::UNAUTHORIZED, "unauthenticated", error),
+            ApiError::MissingScope(_) => Self::new(S::FORBIDDEN, "scope_missing", error),
             ApiError::NotFound => Self::new(S::NOT_FOUND, "not_found", error),
             ApiError::MethodNotAllowed => Self::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", error),
             ApiError::InvalidParameter { pointer, .. } => {
@@ -173,6 +181,9 @@ impl From<&CoachError> for Problem {
             CoachError::ConversationFull { .. } => Self::new(S::CONFLICT, "conversation_full", error),
             CoachError::NotAnswered(failure) => Self::unanswered(failure),
             CoachError::OverBudget { .. } => Self::new(S::PAYMENT_REQUIRED, "budget_spent", error),
+            CoachError::EnoughToday { .. } => {
+                Self::new(S::TOO_MANY_REQUESTS, "enough_analyses_today", error).come_back(until_tomorrow())
+            }
             CoachError::CallerBusy { .. } => {
                 Self::new(S::TOO_MANY_REQUESTS, "too_many_analyses_of_caller", error)
                     .come_back(Duration::from_mins(1))
@@ -261,6 +272,13 @@ impl From<&UpstreamError> for Problem {
             cause: Some(upstream::chain(error)),
         }
     }
+}
+
+/// The time until the next day begins in UTC.
+fn until_tomorrow() -> Duration {
+    let now = Utc::now();
+    let tomorrow = (now.date_naive() + Days::new(1)).and_time(NaiveTime::MIN).and_utc();
+    (tomorrow - now).to_std().unwrap_or_default()
 }
 
 /// In which ways a message can stay unanswered: the code of the failure, the status, and whether it is worth coming

@@ -1,7 +1,7 @@
 //! What happens to an analysis: event by event for whoever listens, and how far it is for whoever looks.
 
 use super::AppState;
-use super::auth::Caller;
+use super::auth::MayRead;
 use super::error::{ApiError, ProblemBody};
 use super::extract::ApiPath;
 use super::sessions::SessionStatus;
@@ -193,7 +193,7 @@ impl ProgressReply {
 )]
 pub(super) async fn listen(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayRead(owner): MayRead,
     ApiPath(id): ApiPath<SessionId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

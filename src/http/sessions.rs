@@ -4,7 +4,7 @@
 
 use super::AppState;
 use super::analysis::FrameReply;
-use super::auth::Caller;
+use super::auth::{MayDelete, MayRead};
 use super::chat::Message;
 use super::error::{ApiError, ProblemBody};
 use super::events::ProgressReply;
@@ -133,7 +133,7 @@ pub(super) struct PageQuery {
 )]
 pub(super) async fn list(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayRead(owner): MayRead,
     ApiQuery(page): ApiQuery<PageQuery>,
 ) -> Result<Response, ApiError> {
     let limit = page.limit.unwrap_or(PAGE);
@@ -177,7 +177,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayRead(owner): MayRead,
     ApiPath(id): ApiPath<SessionId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -211,7 +211,7 @@ pub(super) async fn show(
 )]
 pub(super) async fn delete(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayDelete(owner): MayDelete,
     ApiPath(id): ApiPath<SessionId>,
 ) -> Result<Json<DeleteReply>, ApiError> {
     let deleted = app.coach.delete_session(&owner, id).await?;

@@ -3,7 +3,7 @@
 #![expect(unused_qualifications, reason = "utoipa's macro writes them for query parameters")]
 
 use super::AppState;
-use super::auth::Caller;
+use super::auth::MayRead;
 use super::error::{ApiError, ProblemBody};
 use super::extract::ApiQuery;
 use super::upload::invalid;
@@ -177,7 +177,7 @@ impl From<&CallersMonth> for BudgetReply {
 )]
 pub(super) async fn show(
     State(app): State<AppState>,
-    Caller(owner): Caller,
+    MayRead(owner): MayRead,
     ApiQuery(query): ApiQuery<MonthQuery>,
 ) -> Result<Json<MonthReply>, ApiError> {
     let month = match query.month.as_deref().map(str::parse) {

@@ -4,9 +4,14 @@
 //! changes its record while it runs, so that it can answer for it from memory, and learns at its next write
 //! where that is no longer so.
 
-use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use super::{
+    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    SessionStore, StartedAnalysis, StoreHealth,
+};
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
-use crate::session::{Analysis, AnalysisId, AnalysisStatus, AnswerClaim, Owner, Session, SessionId, Turn};
+use crate::session::{
+    Analysis, AnalysisId, AnalysisStatus, AnswerClaim, Frame, Owner, Session, SessionId, Turn,
+};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -190,6 +195,62 @@ impl SessionStore for PolledSessionStore {
 
     async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
         self.store.existing_sessions(ids).await
+    }
+
+    async fn add_frame(
+        &self,
+        owner: &Owner,
+        session: SessionId,
+        frame: &Frame,
+    ) -> Result<AddedFrame, UpstreamError> {
+        self.store.add_frame(owner, session, frame).await
+    }
+
+    async fn amend_session(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+        amendment: &Amendment,
+    ) -> Result<bool, UpstreamError> {
+        self.store.amend_session(owner, id, amendment).await
+    }
+
+    async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
+        self.store.claim_session(id, from, to).await
+    }
+
+    async fn expired_sessions(
+        &self,
+        now: DateTime<Utc>,
+        unsaid_since: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<(Owner, SessionId)>, UpstreamError> {
+        self.store.expired_sessions(now, unsaid_since, limit).await
+    }
+
+    async fn holdings(&self, owner: &Owner) -> Result<Holdings, UpstreamError> {
+        self.store.holdings(owner).await
+    }
+
+    async fn entry(&self, kind: EntryKind, name: &str) -> Result<Option<Entry>, UpstreamError> {
+        self.store.entry(kind, name).await
+    }
+
+    async fn entries(
+        &self,
+        kind: EntryKind,
+        before: DateTime<Utc>,
+        after: Option<&str>,
+    ) -> Result<Vec<Entry>, UpstreamError> {
+        self.store.entries(kind, before, after).await
+    }
+
+    async fn exchange_entry(&self, seen: Option<&str>, new: &Entry) -> Result<Exchanged, UpstreamError> {
+        self.store.exchange_entry(seen, new).await
+    }
+
+    async fn remove_entry(&self, kind: EntryKind, name: &str, seen: &str) -> Result<bool, UpstreamError> {
+        self.store.remove_entry(kind, name, seen).await
     }
 
     async fn start_analysis(

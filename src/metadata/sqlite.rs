@@ -9,9 +9,12 @@ mod statements;
 
 use self::statements::{analyses, charges, claims};
 use super::rules::{HELD_FOR, before_start, gives_way};
-use super::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth};
+use super::{
+    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    SessionStore, StartedAnalysis, StoreHealth,
+};
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
-use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
+use crate::session::{Analysis, AnswerClaim, Frame, Owner, Session, SessionId, Turn};
 use crate::upstream::{RetryPolicy, Service, UpstreamError, UpstreamErrorKind, retry};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -150,6 +153,71 @@ impl SessionStore for SqliteSessionStore {
     async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
         let ids = ids.to_owned();
         self.read("existing_sessions", move |db| statements::select_existing(db, &ids)).await
+    }
+
+    async fn add_frame(
+        &self,
+        owner: &Owner,
+        session: SessionId,
+        frame: &Frame,
+    ) -> Result<AddedFrame, UpstreamError> {
+        let _not_yet = (owner, session, frame);
+        Err(super::not_yet("add_frame"))
+    }
+
+    async fn amend_session(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+        amendment: &Amendment,
+    ) -> Result<bool, UpstreamError> {
+        let _not_yet = (owner, id, amendment);
+        Err(super::not_yet("amend_session"))
+    }
+
+    async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
+        let _not_yet = (id, from, to);
+        Err(super::not_yet("claim_session"))
+    }
+
+    async fn expired_sessions(
+        &self,
+        now: DateTime<Utc>,
+        unsaid_since: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<(Owner, SessionId)>, UpstreamError> {
+        let _not_yet = (now, unsaid_since, limit);
+        Err(super::not_yet("expired_sessions"))
+    }
+
+    async fn holdings(&self, owner: &Owner) -> Result<Holdings, UpstreamError> {
+        let _not_yet = owner;
+        Err(super::not_yet("holdings"))
+    }
+
+    async fn entry(&self, kind: EntryKind, name: &str) -> Result<Option<Entry>, UpstreamError> {
+        let _not_yet = (kind, name);
+        Err(super::not_yet("entry"))
+    }
+
+    async fn entries(
+        &self,
+        kind: EntryKind,
+        before: DateTime<Utc>,
+        after: Option<&str>,
+    ) -> Result<Vec<Entry>, UpstreamError> {
+        let _not_yet = (kind, before, after);
+        Err(super::not_yet("entries"))
+    }
+
+    async fn exchange_entry(&self, seen: Option<&str>, new: &Entry) -> Result<Exchanged, UpstreamError> {
+        let _not_yet = (seen, new);
+        Err(super::not_yet("exchange_entry"))
+    }
+
+    async fn remove_entry(&self, kind: EntryKind, name: &str, seen: &str) -> Result<bool, UpstreamError> {
+        let _not_yet = (kind, name, seen);
+        Err(super::not_yet("remove_entry"))
     }
 
     async fn start_analysis(

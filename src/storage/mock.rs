@@ -5,7 +5,7 @@
 
 use super::{
     CONTENT_TYPE, DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, MAX_PRESIGN_TTL,
-    PresignedPut, StorageClient, StoredFrame,
+    NewFrame, Pending, PresignedPut, StorageClient, StoredFrame,
 };
 use crate::session::{FrameNumber, SessionId};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
@@ -255,6 +255,31 @@ impl StorageClient for MockStorageClient {
                 RedeemError::Full,
             )
         })
+    }
+
+    async fn upload_new_frame(
+        &self,
+        path: &FramePath,
+        jpeg: Bytes,
+        metadata: &FrameMetadata,
+    ) -> Result<NewFrame, UpstreamError> {
+        let _not_yet = (path, jpeg, metadata);
+        Err(super::not_yet("upload_new_frame"))
+    }
+
+    async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError> {
+        let _not_yet = (path, max_bytes);
+        Err(super::not_yet("download_pending"))
+    }
+
+    async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
+        let _not_yet = session;
+        Ok(DeletedFrames::default())
+    }
+
+    async fn list_pending_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
+        let _not_yet = after;
+        Ok(Vec::new())
     }
 
     async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {

@@ -12,8 +12,8 @@ mod presign;
 
 use self::error::failure;
 use super::{
-    CONTENT_TYPE, DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, PresignedPut,
-    StorageClient, StoredFrame,
+    CONTENT_TYPE, DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, NewFrame, Pending,
+    PresignedPut, StorageClient, StoredFrame,
 };
 use crate::metrics::{OperationClass, StorageMetrics};
 use crate::session::SessionId;
@@ -238,6 +238,31 @@ impl StorageClient for R2StorageClient {
         let put = self.ask("PutObject", || self.put(path, jpeg.clone(), metadata));
         let etag = self.call("PutObject", put).await?;
         Ok(StoredFrame { path: *path, size_bytes, etag })
+    }
+
+    async fn upload_new_frame(
+        &self,
+        path: &FramePath,
+        jpeg: Bytes,
+        metadata: &FrameMetadata,
+    ) -> Result<NewFrame, UpstreamError> {
+        let _not_yet = (path, jpeg, metadata);
+        Err(super::not_yet("upload_new_frame"))
+    }
+
+    async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError> {
+        let _not_yet = (path, max_bytes);
+        Err(super::not_yet("download_pending"))
+    }
+
+    async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
+        let _not_yet = session;
+        Ok(DeletedFrames::default())
+    }
+
+    async fn list_pending_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
+        let _not_yet = after;
+        Ok(Vec::new())
     }
 
     async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {

@@ -47,7 +47,7 @@ async fn record_of(store: &SnowflakeSessionStore, session: &Session) -> Option<S
 }
 
 fn callers(budget: u64) -> Budgets {
-    Budgets { caller: Some(MicroUsd(budget)), service: None }
+    Budgets { caller: Some(MicroUsd(budget)), service: None, analyses_per_day: None }
 }
 
 async fn reserved(store: &SnowflakeSessionStore, owner: &Owner) -> MicroUsd {

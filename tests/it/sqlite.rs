@@ -92,7 +92,8 @@ async fn two_stores_on_one_file_hold_no_more_together_than_fits_the_budget() {
     let stores = [open(&path).await, open(&path).await];
     let owner = new_owner();
     let charges: Vec<_> = (0..50).map(|_| charge(&owner, 100)).collect();
-    let budgets = Budgets { caller: Some(MicroUsd(1_000)), service: Some(MicroUsd(1_000)) };
+    let budgets =
+        Budgets { caller: Some(MicroUsd(1_000)), service: Some(MicroUsd(1_000)), analyses_per_day: None };
 
     let reservations =
         charges.iter().zip(stores.iter().cycle()).map(|(it, store)| store.reserve(it, &budgets));
@@ -112,7 +113,7 @@ async fn what_nobody_settles_is_held_for_a_day() {
     let path = folder.path().join("records.db");
     let store = open(&path).await;
     let owner = new_owner();
-    let budgets = Budgets { caller: Some(MicroUsd(1_000)), service: None };
+    let budgets = Budgets { caller: Some(MicroUsd(1_000)), service: None, analyses_per_day: None };
     store.reserve(&charge(&owner, 1_000), &budgets).await.unwrap();
     let file = rusqlite::Connection::open(&path).unwrap();
     let mut outcomes = Vec::new();

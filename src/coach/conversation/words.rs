@@ -70,7 +70,7 @@ fn words(error: &AnswerError) -> Words {
         AnswerError::Look(error) => return look_words(error),
         AnswerError::Model(kind) => return model_words(kind),
         AnswerError::BrokeOff => return upstream_words(UpstreamErrorKind::Unavailable),
-        AnswerError::NotReserved(CoachError::OverBudget { .. }) => {
+        AnswerError::NotReserved(CoachError::OverBudget { .. } | CoachError::EnoughToday { .. }) => {
             return model_words(&VisionErrorKind::OverAllowance);
         }
         AnswerError::NotReserved(_) => (

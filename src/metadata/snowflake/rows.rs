@@ -198,6 +198,8 @@ fn read_session(operation: &'static str, row: &Row<'_>) -> Result<Session, Upstr
         title: row.optional_text("title")?.map(str::to_owned),
         view: optional_word(operation, row, "camera_view")?,
         frames: row.json("frames")?,
+        consent: None,
+        expires_at: None,
     })
 }
 

@@ -184,6 +184,8 @@ fn read_session(row: &Row<'_>) -> Result<Session> {
         title: row.get("title")?,
         view: view.map(|Word(view)| view),
         frames: Vec::new(),
+        consent: None,
+        expires_at: None,
     })
 }
 

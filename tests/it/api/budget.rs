@@ -25,7 +25,7 @@ const TWO_FRAMES: MicroUsd = MicroUsd(2_000);
 /// A service with this budget for each caller and room for everything else.
 fn with_budget(caller: u64) -> TestApp {
     TestApp::with(|it| {
-        it.budgets = Budgets { caller: Some(MicroUsd(caller)), service: None };
+        it.budgets = Budgets { caller: Some(MicroUsd(caller)), service: None, analyses_per_day: None };
         it.jobs.max_running = 100;
         it.jobs.max_of_caller = 100;
     })
@@ -185,7 +185,7 @@ async fn a_message_whose_reserve_is_not_certain_holds_nothing_and_can_be_sent_ag
 #[tokio::test]
 async fn the_budget_of_the_service_counts_for_every_caller() {
     let app = TestApp::with(|it| {
-        it.budgets = Budgets { caller: None, service: Some(MicroUsd(3_000)) };
+        it.budgets = Budgets { caller: None, service: Some(MicroUsd(3_000)), analyses_per_day: None };
     });
     let id = ready_to_talk(&app).await;
     app.records.inner.settle(&charge(&records::new_owner(), costing(1_001), 1_001)).await.unwrap();
@@ -286,7 +286,7 @@ async fn an_analysis_whose_earlier_price_is_not_known_is_charged_as_much_as_it_m
     let month = this_month(&app).await;
     assert_eq!((month.used.analyses, month.used.usage.cost, month.left()), (1, None, None));
     let over_all = Charge { is_settled: false, ..charge(&Owner::local(), Usage::default(), 1_000_000) };
-    let budgets = Budgets { caller: Some(MicroUsd(1_000_000)), service: None };
+    let budgets = Budgets { caller: Some(MicroUsd(1_000_000)), service: None, analyses_per_day: None };
     let refused = app.records.inner.reserve(&over_all, &budgets).await.unwrap();
     let taken = MicroUsd(2 * TWO_FRAMES.0);
     assert_eq!(

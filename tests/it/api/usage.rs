@@ -32,7 +32,11 @@ fn charge(kind: ChargeKind, month: &str, cost: u64) -> Charge {
 }
 
 fn limited(settings: &mut Settings, caller: u64) {
-    settings.budgets = Budgets { caller: Some(MicroUsd(caller)), service: Some(MicroUsd(10 * caller)) };
+    settings.budgets = Budgets {
+        caller: Some(MicroUsd(caller)),
+        service: Some(MicroUsd(10 * caller)),
+        analyses_per_day: None,
+    };
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl TestApp {
             draining: draining.clone(),
             mock_storage: Some(Arc::clone(&storage.inner)),
         };
-        let router = http::router(state, &settings.server.cors);
+        let router = http::router(state, &settings.server);
         Self { settings, router, coach, readiness, draining, storage, records, vision, metrics }
     }
 

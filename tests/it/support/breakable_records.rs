@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use swimcoach::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metadata::{
-    ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth,
+    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    SessionStore, StartedAnalysis, StoreHealth,
 };
-use swimcoach::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
+use swimcoach::session::{Analysis, AnswerClaim, Frame, Owner, Session, SessionId, Turn};
 use swimcoach::upstream::{Service, UpstreamError, UpstreamErrorKind};
 
 /// A call that arrived: its name in the trait, and the session that it is about, where it is about one.
@@ -152,6 +153,62 @@ impl SessionStore for BreakableRecords {
 
     async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
         self.call(("existing_sessions", None), self.store.existing_sessions(ids)).await
+    }
+
+    async fn add_frame(
+        &self,
+        owner: &Owner,
+        session: SessionId,
+        frame: &Frame,
+    ) -> Result<AddedFrame, UpstreamError> {
+        self.call(("add_frame", Some(session)), self.store.add_frame(owner, session, frame)).await
+    }
+
+    async fn amend_session(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+        amendment: &Amendment,
+    ) -> Result<bool, UpstreamError> {
+        self.call(("amend_session", Some(id)), self.store.amend_session(owner, id, amendment)).await
+    }
+
+    async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
+        self.call(("claim_session", Some(id)), self.store.claim_session(id, from, to)).await
+    }
+
+    async fn expired_sessions(
+        &self,
+        now: DateTime<Utc>,
+        unsaid_since: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<(Owner, SessionId)>, UpstreamError> {
+        self.call(("expired_sessions", None), self.store.expired_sessions(now, unsaid_since, limit)).await
+    }
+
+    async fn holdings(&self, owner: &Owner) -> Result<Holdings, UpstreamError> {
+        self.call(("holdings", None), self.store.holdings(owner)).await
+    }
+
+    async fn entry(&self, kind: EntryKind, name: &str) -> Result<Option<Entry>, UpstreamError> {
+        self.call(("entry", None), self.store.entry(kind, name)).await
+    }
+
+    async fn entries(
+        &self,
+        kind: EntryKind,
+        before: DateTime<Utc>,
+        after: Option<&str>,
+    ) -> Result<Vec<Entry>, UpstreamError> {
+        self.call(("entries", None), self.store.entries(kind, before, after)).await
+    }
+
+    async fn exchange_entry(&self, seen: Option<&str>, new: &Entry) -> Result<Exchanged, UpstreamError> {
+        self.call(("exchange_entry", None), self.store.exchange_entry(seen, new)).await
+    }
+
+    async fn remove_entry(&self, kind: EntryKind, name: &str, seen: &str) -> Result<bool, UpstreamError> {
+        self.call(("remove_entry", None), self.store.remove_entry(kind, name, seen)).await
     }
 
     async fn start_analysis(

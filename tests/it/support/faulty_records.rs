@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use swimcoach::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metadata::{
-    ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth,
+    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    SessionStore, StartedAnalysis, StoreHealth,
 };
-use swimcoach::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
+use swimcoach::session::{Analysis, AnswerClaim, Frame, Owner, Session, SessionId, Turn};
 use swimcoach::upstream::{Service, UpstreamError};
 
 /// Keeps records in memory and breaks when told to.
@@ -45,6 +46,62 @@ impl SessionStore for FaultyRecords {
 
     async fn existing_sessions(&self, ids: &[SessionId]) -> Result<Vec<SessionId>, UpstreamError> {
         self.faults.call("existing_sessions", self.inner.existing_sessions(ids)).await
+    }
+
+    async fn add_frame(
+        &self,
+        owner: &Owner,
+        session: SessionId,
+        frame: &Frame,
+    ) -> Result<AddedFrame, UpstreamError> {
+        self.faults.call("add_frame", self.inner.add_frame(owner, session, frame)).await
+    }
+
+    async fn amend_session(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+        amendment: &Amendment,
+    ) -> Result<bool, UpstreamError> {
+        self.faults.call("amend_session", self.inner.amend_session(owner, id, amendment)).await
+    }
+
+    async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
+        self.faults.call("claim_session", self.inner.claim_session(id, from, to)).await
+    }
+
+    async fn expired_sessions(
+        &self,
+        now: DateTime<Utc>,
+        unsaid_since: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<(Owner, SessionId)>, UpstreamError> {
+        self.faults.call("expired_sessions", self.inner.expired_sessions(now, unsaid_since, limit)).await
+    }
+
+    async fn holdings(&self, owner: &Owner) -> Result<Holdings, UpstreamError> {
+        self.faults.call("holdings", self.inner.holdings(owner)).await
+    }
+
+    async fn entry(&self, kind: EntryKind, name: &str) -> Result<Option<Entry>, UpstreamError> {
+        self.faults.call("entry", self.inner.entry(kind, name)).await
+    }
+
+    async fn entries(
+        &self,
+        kind: EntryKind,
+        before: DateTime<Utc>,
+        after: Option<&str>,
+    ) -> Result<Vec<Entry>, UpstreamError> {
+        self.faults.call("entries", self.inner.entries(kind, before, after)).await
+    }
+
+    async fn exchange_entry(&self, seen: Option<&str>, new: &Entry) -> Result<Exchanged, UpstreamError> {
+        self.faults.call("exchange_entry", self.inner.exchange_entry(seen, new)).await
+    }
+
+    async fn remove_entry(&self, kind: EntryKind, name: &str, seen: &str) -> Result<bool, UpstreamError> {
+        self.faults.call("remove_entry", self.inner.remove_entry(kind, name, seen)).await
     }
 
     async fn start_analysis(

@@ -12,8 +12,8 @@ use std::time::Duration;
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::mock::MockStorageClient;
 use swimcoach::storage::{
-    DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, PresignedPut, StorageClient,
-    StoredFrame,
+    DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, NewFrame, Pending, PresignedPut,
+    StorageClient, StoredFrame,
 };
 use swimcoach::upstream::{Service, UpstreamError};
 use url::Url;
@@ -70,6 +70,27 @@ impl StorageClient for FaultyStorage {
         metadata: &FrameMetadata,
     ) -> Result<StoredFrame, UpstreamError> {
         self.faults.call("upload_frame", self.inner.upload_frame(path, jpeg, metadata)).await
+    }
+
+    async fn upload_new_frame(
+        &self,
+        path: &FramePath,
+        jpeg: Bytes,
+        metadata: &FrameMetadata,
+    ) -> Result<NewFrame, UpstreamError> {
+        self.faults.call("upload_new_frame", self.inner.upload_new_frame(path, jpeg, metadata)).await
+    }
+
+    async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError> {
+        self.faults.call("download_pending", self.inner.download_pending(path, max_bytes)).await
+    }
+
+    async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
+        self.faults.call("delete_pending", self.inner.delete_pending(session)).await
+    }
+
+    async fn list_pending_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
+        self.faults.call("list_pending_sessions", self.inner.list_pending_sessions(after)).await
     }
 
     async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {

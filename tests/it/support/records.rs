@@ -39,6 +39,8 @@ pub(crate) fn session(owner: &Owner, n_frames: u32) -> Session {
         title: Some("Heat 2, lane 4".to_owned()),
         view: Some(View::Overhead),
         frames: (1..=n_frames).map(frame).collect(),
+        consent: None,
+        expires_at: None,
     }
 }
 

@@ -2,14 +2,14 @@
 
 use super::*;
 
-const NO_BUDGET: Budgets = Budgets { caller: None, service: None };
+const NO_BUDGET: Budgets = Budgets { caller: None, service: None, analyses_per_day: None };
 
 fn month() -> Month {
     Month::of(at(0))
 }
 
 fn callers(budget: u64) -> Budgets {
-    Budgets { caller: Some(MicroUsd(budget)), service: None }
+    Budgets { caller: Some(MicroUsd(budget)), service: None, analyses_per_day: None }
 }
 
 async fn used(store: &dyn SessionStore, owner: &Owner) -> MonthUsage {
@@ -85,12 +85,16 @@ pub(super) async fn of_many_reservations_by_all_callers_no_more_are_held_than_fi
     // A month in which no other rule charges anything; the store may have been there at an earlier run.
     let at = at(0) + TimeDelta::days(365);
     let charges: Vec<_> = (0..25).map(|_| Charge { at, ..charge(&new_owner(), 100) }).collect();
-    let nothing = Budgets { caller: None, service: Some(MicroUsd(0)) };
+    let nothing = Budgets { caller: None, service: Some(MicroUsd(0)), analyses_per_day: None };
     let Reservation::OverBudget { scope, taken, .. } = reserved(store, &charges[0], &nothing).await else {
         panic!("something fits a budget of nothing");
     };
 
-    let budgets = Budgets { caller: Some(MicroUsd(100)), service: Some(taken + MicroUsd(1_099)) };
+    let budgets = Budgets {
+        caller: Some(MicroUsd(100)),
+        service: Some(taken + MicroUsd(1_099)),
+        analyses_per_day: None,
+    };
     let n_held = reserve_all(store, &charges, &budgets).await;
 
     assert_eq!(scope, BudgetScope::Service);
