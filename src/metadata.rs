@@ -14,11 +14,13 @@ mod rules;
 
 pub use entry::{Entry, EntryKind, Exchanged};
 
+use entry::MAX_ENTRIES;
+
 use crate::analysis::Usage;
 use crate::consent::Consent;
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use crate::session::{Analysis, AnswerClaim, Frame, FrameNumber, Owner, Session, SessionId, Stroke, Turn};
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -49,18 +51,18 @@ pub trait SessionStore: Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<SessionRecord>, UpstreamError>;
 
-    /// Adds a frame to a session, unless there is one of its number, or an analysis of the session was started. This is
-    /// the commit point of the frame. The very same frame again is `Added`, since an answer may be lost.
+    /// Adds frames to a session whose numbers are free. This is the commit point of each of them. The very same frame
+    /// again is added, since an answer may be lost.
     ///
     /// Of any number of calls at once for one number, by any replica, one frame is added. Once an analysis was
-    /// started, no frame is: what [`session`](Self::session) tells after
-    /// [`start_analysis`](Self::start_analysis) is every frame that there will be.
-    async fn add_frame(
+    /// started, none is: what [`session`](Self::session) tells after [`start_analysis`](Self::start_analysis) is every
+    /// frame that there will be.
+    async fn add_frames(
         &self,
         owner: &Owner,
         session: SessionId,
-        frame: &Frame,
-    ) -> Result<AddedFrame, UpstreamError>;
+        frames: &[Frame],
+    ) -> Result<AddedFrames, UpstreamError>;
 
     /// Changes what was agreed to about a session and until when it is kept; `false` when the owner has none of this
     /// id. A later time than the one that is kept is not taken, nor one where none may be told later: what counts in
@@ -189,14 +191,15 @@ pub trait SessionStore: Debug + Send + Sync {
     async fn probe(&self) -> Result<(), UpstreamError>;
 }
 
-/// What became of a wish to add a frame.
+/// What became of a wish to add frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AddedFrame {
-    /// It is there.
-    Added,
-    /// Another frame has its number.
-    Taken(Frame),
-    /// An analysis of the session was started.
+pub enum AddedFrames {
+    /// They are there, but for those whose numbers were taken by others.
+    Added {
+        /// The frames that were there under these numbers before.
+        taken: Vec<Frame>,
+    },
+    /// An analysis of the session was started, and none was added.
     Closed,
     /// The owner has no such session.
     NoSession,
@@ -332,9 +335,4 @@ fn probe_session() -> Session {
         consent: None,
         expires_at: None,
     }
-}
-
-/// What a store does not do yet.
-fn not_yet(operation: &'static str) -> UpstreamError {
-    UpstreamError::new(Service::Records, operation, UpstreamErrorKind::Rejected, "not there yet")
 }

@@ -3,6 +3,9 @@
 use crate::session::{Owner, SessionId};
 use chrono::{DateTime, Utc};
 
+/// Small records that are told at one time.
+pub(super) const MAX_ENTRIES: u32 = 1_000;
+
 /// What a small record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EntryKind {

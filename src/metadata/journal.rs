@@ -21,9 +21,9 @@
 //!   came to stays, as it does in the store.
 //! - It has a bound, past which writes fail.
 //!
-//! Whatever decides among replicas whether money is spent is never journalled: [`SessionStore::start_analysis`]
-//! and [`SessionStore::claim_answer`] fail while the store is down, and while a write about their session waits,
-//! [`SessionStore::reserve`] while the store is down. [`SessionStore::month_usage`] fails then as well; what waits
+//! Whatever decides among replicas is never journalled: [`SessionStore::start_analysis`] and
+//! [`SessionStore::claim_answer`] fail while the store is down, and while a write about their session waits, and so do
+//! frames, terms and owners that change; [`SessionStore::reserve`] and small records fail while the store is down. [`SessionStore::month_usage`] fails then as well; what waits
 //! to be settled is told as held until it has arrived.
 //!
 //! Whoever removes frames without a record (`swimcoach sweep`) must see every journal, or a session that
@@ -38,7 +38,7 @@ pub use file::{Journal, SubjectBacklog};
 pub use write::{Subject, WriteKind};
 
 use super::{
-    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
     SessionStore, StartedAnalysis, StoreHealth,
 };
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
@@ -242,13 +242,13 @@ impl SessionStore for JournaledSessionStore {
         Ok(existing)
     }
 
-    async fn add_frame(
+    async fn add_frames(
         &self,
         owner: &Owner,
         session: SessionId,
-        frame: &Frame,
-    ) -> Result<AddedFrame, UpstreamError> {
-        self.store()?.add_frame(owner, session, frame).await
+        frames: &[Frame],
+    ) -> Result<AddedFrames, UpstreamError> {
+        self.store_up_to_date(session).await?.add_frames(owner, session, frames).await
     }
 
     async fn amend_session(
@@ -257,11 +257,13 @@ impl SessionStore for JournaledSessionStore {
         id: SessionId,
         amendment: &Amendment,
     ) -> Result<bool, UpstreamError> {
-        self.store()?.amend_session(owner, id, amendment).await
+        self.store_up_to_date(id).await?.amend_session(owner, id, amendment).await
     }
 
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
-        self.store()?.claim_session(id, from, to).await
+        let is_claimed = self.store_up_to_date(id).await?.claim_session(id, from, to).await?;
+        self.owners().remove(&id);
+        Ok(is_claimed)
     }
 
     async fn expired_sessions(

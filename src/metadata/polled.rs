@@ -5,7 +5,7 @@
 //! where that is no longer so.
 
 use super::{
-    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
     SessionStore, StartedAnalysis, StoreHealth,
 };
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
@@ -197,13 +197,15 @@ impl SessionStore for PolledSessionStore {
         self.store.existing_sessions(ids).await
     }
 
-    async fn add_frame(
+    async fn add_frames(
         &self,
         owner: &Owner,
         session: SessionId,
-        frame: &Frame,
-    ) -> Result<AddedFrame, UpstreamError> {
-        self.store.add_frame(owner, session, frame).await
+        frames: &[Frame],
+    ) -> Result<AddedFrames, UpstreamError> {
+        let added = self.store.add_frames(owner, session, frames).await?;
+        self.running().change(session, |watched| watched.copy = None);
+        Ok(added)
     }
 
     async fn amend_session(
@@ -212,11 +214,15 @@ impl SessionStore for PolledSessionStore {
         id: SessionId,
         amendment: &Amendment,
     ) -> Result<bool, UpstreamError> {
-        self.store.amend_session(owner, id, amendment).await
+        let is_amended = self.store.amend_session(owner, id, amendment).await?;
+        self.running().change(id, |watched| watched.copy = None);
+        Ok(is_amended)
     }
 
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
-        self.store.claim_session(id, from, to).await
+        let is_claimed = self.store.claim_session(id, from, to).await?;
+        self.running().change(id, |watched| watched.copy = None);
+        Ok(is_claimed)
     }
 
     async fn expired_sessions(

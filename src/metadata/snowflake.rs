@@ -34,6 +34,7 @@
 pub mod account;
 pub mod key_pair;
 mod migrations;
+mod keeping;
 mod reserving;
 mod rows;
 pub mod sql_api;
@@ -44,10 +45,10 @@ pub use self::migrations::Migration;
 use self::reserving::Reserving;
 use self::rows::KeptRecord;
 use self::sql_api::{ResultSet, SqlApi, SqlApiSettings, Statement};
-use self::statements::{analyses, charges, claims};
-use super::rules::{HELD_FOR, before_start, gives_way};
+use self::statements::{analyses, charges, claims, entries, terms};
+use super::rules::{Adding, HELD_FOR, before_start, gives_way};
 use super::{
-    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
     SessionStore, StartedAnalysis, StoreHealth,
 };
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
@@ -58,6 +59,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// How long a deletion is remembered at least. No write is under way for longer than a statement takes; a
 /// day leaves room for clocks that differ and for a process that was suspended.
@@ -75,12 +77,15 @@ const EXCHANGE_ROUNDS: u32 = 4;
 pub struct SnowflakeSessionStore {
     api: Arc<SqlApi>,
     reserving: Arc<Reserving>,
+    /// Whose turn it is to add frames.
+    adding: Arc<Mutex<()>>,
 }
 
 impl SnowflakeSessionStore {
     /// A store over the tables that [`migrate`](Self::migrate) makes. Nothing is asked yet.
     pub fn connect(settings: &SqlApiSettings) -> Result<Self, UpstreamError> {
-        Ok(Self { api: Arc::new(SqlApi::connect(settings)?), reserving: Arc::default() })
+        let api = Arc::new(SqlApi::connect(settings)?);
+        Ok(Self { api, reserving: Arc::default(), adding: Arc::default() })
     }
 
     /// Makes the tables and views that are missing, and returns the migrations that did. May be repeated,
@@ -154,14 +159,35 @@ impl SessionStore for SnowflakeSessionStore {
         rows::read_ids("existing_sessions", &set)
     }
 
-    async fn add_frame(
+    async fn add_frames(
         &self,
         owner: &Owner,
         session: SessionId,
-        frame: &Frame,
-    ) -> Result<AddedFrame, UpstreamError> {
-        let _not_yet = (owner, session, frame);
-        Err(super::not_yet("add_frame"))
+        frames: &[Frame],
+    ) -> Result<AddedFrames, UpstreamError> {
+        const OPERATION: &str = "add_frames";
+        // Frames of one session come side by side, and each would make the others begin anew.
+        let _turn = self.adding.lock().await;
+        for _ in 0..EXCHANGE_ROUNDS {
+            let found = self.records(OPERATION, statements::select_session(owner, session)).await?;
+            let Some(kept) = found.into_iter().next() else { return Ok(AddedFrames::NoSession) };
+            let there = kept.record.session.frames;
+            let Adding { mut new, taken } = Adding::to(&there, frames);
+            if new.is_empty() {
+                return Ok(AddedFrames::Added { taken });
+            }
+            if !kept.record.analyses.is_empty() {
+                return Ok(AddedFrames::Closed);
+            }
+            let seen = there.len();
+            new.extend(there);
+            new.sort_unstable_by_key(|it| it.number);
+            let exchange = terms::exchange_frames(owner, session, seen, &new);
+            if 0 < self.run(OPERATION, exchange).await?.stats().updated {
+                return Ok(AddedFrames::Added { taken });
+            }
+        }
+        Err(crowded(OPERATION))
     }
 
     async fn amend_session(
@@ -170,13 +196,16 @@ impl SessionStore for SnowflakeSessionStore {
         id: SessionId,
         amendment: &Amendment,
     ) -> Result<bool, UpstreamError> {
-        let _not_yet = (owner, id, amendment);
-        Err(super::not_yet("amend_session"))
+        let amended = self.run("amend_session", terms::update_terms(owner, id, amendment)).await?;
+        Ok(0 < amended.stats().updated)
     }
 
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
-        let _not_yet = (id, from, to);
-        Err(super::not_yet("claim_session"))
+        const OPERATION: &str = "claim_session";
+        if 0 < self.run(OPERATION, Ok(terms::update_owner(id, from, to))).await?.stats().updated {
+            return Ok(true);
+        }
+        Ok(!self.run(OPERATION, Ok(terms::select_owned(to, id))).await?.is_empty())
     }
 
     async fn expired_sessions(
@@ -185,18 +214,20 @@ impl SessionStore for SnowflakeSessionStore {
         unsaid_since: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<(Owner, SessionId)>, UpstreamError> {
-        let _not_yet = (now, unsaid_since, limit);
-        Err(super::not_yet("expired_sessions"))
+        const OPERATION: &str = "expired_sessions";
+        let set = self.run(OPERATION, Ok(terms::select_expired(now, unsaid_since, limit))).await?;
+        rows::read_expired(OPERATION, &set)
     }
 
     async fn holdings(&self, owner: &Owner) -> Result<Holdings, UpstreamError> {
-        let _not_yet = owner;
-        Err(super::not_yet("holdings"))
+        const OPERATION: &str = "holdings";
+        let set = self.run(OPERATION, Ok(terms::select_holdings(owner))).await?;
+        rows::read_holdings(OPERATION, &set)
     }
 
     async fn entry(&self, kind: EntryKind, name: &str) -> Result<Option<Entry>, UpstreamError> {
-        let _not_yet = (kind, name);
-        Err(super::not_yet("entry"))
+        let found = self.rows_of_entry("entry", kind, name).await?;
+        Ok(found.into_iter().next().map(|(entry, _)| entry))
     }
 
     async fn entries(
@@ -205,18 +236,23 @@ impl SessionStore for SnowflakeSessionStore {
         before: DateTime<Utc>,
         after: Option<&str>,
     ) -> Result<Vec<Entry>, UpstreamError> {
-        let _not_yet = (kind, before, after);
-        Err(super::not_yet("entries"))
+        const OPERATION: &str = "entries";
+        let set = self.run(OPERATION, Ok(entries::select_entries(kind, before, after))).await?;
+        let found = rows::read_entries(OPERATION, kind, &set)?;
+        Ok(found.into_iter().map(|(entry, _)| entry).collect())
     }
 
     async fn exchange_entry(&self, seen: Option<&str>, new: &Entry) -> Result<Exchanged, UpstreamError> {
-        let _not_yet = (seen, new);
-        Err(super::not_yet("exchange_entry"))
+        match seen {
+            None => self.make_entry(new).await,
+            Some(seen) => self.change_entry(seen, new).await,
+        }
     }
 
     async fn remove_entry(&self, kind: EntryKind, name: &str, seen: &str) -> Result<bool, UpstreamError> {
-        let _not_yet = (kind, name, seen);
-        Err(super::not_yet("remove_entry"))
+        const OPERATION: &str = "remove_entry";
+        let removed = self.run(OPERATION, Ok(entries::delete_entry(kind, name, seen))).await?;
+        Ok(0 < removed.stats().deleted || self.rows_of_entry(OPERATION, kind, name).await?.is_empty())
     }
 
     async fn start_analysis(
@@ -286,12 +322,13 @@ impl SessionStore for SnowflakeSessionStore {
         if removed == 0 {
             return Ok(0);
         }
-        let [turns, states, sessions] = statements::delete_what_was_deleted();
+        let [turns, states, entries] = statements::delete_what_belonged_to_deleted();
         tokio::try_join!(
             self.run(OPERATION, Ok(turns)),
             self.run(OPERATION, Ok(states)),
-            self.run(OPERATION, Ok(sessions)),
+            self.run(OPERATION, Ok(entries)),
         )?;
+        self.run(OPERATION, Ok(statements::delete_deleted_sessions())).await?;
         self.run(OPERATION, Ok(statements::forget_deletions(now - DELETION_MEMORY))).await?;
         Ok(removed)
     }
@@ -366,6 +403,8 @@ impl SessionStore for SnowflakeSessionStore {
         // Fails where the tables are those of an earlier version.
         self.month_usage(&session.owner, Month::of(session.created_at)).await?;
         self.create_session(&session).await?;
+        // Changes nothing, and shows that the small records are there.
+        self.remove_entry(EntryKind::Lease, "probe", "none").await?;
         // Changes nothing, and shows that the role may update.
         self.run(OPERATION, Ok(analyses::exchange_started(session.id, Some("none"), ""))).await?;
         match self.delete_session(&session.owner, session.id).await? {

@@ -7,10 +7,10 @@ pub(super) mod columns;
 pub(super) mod connection;
 mod statements;
 
-use self::statements::{analyses, charges, claims};
-use super::rules::{HELD_FOR, before_start, gives_way};
+use self::statements::{analyses, charges, claims, entries, terms};
+use super::rules::{Adding, HELD_FOR, before_exchange, before_start, gives_way};
 use super::{
-    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
     SessionStore, StartedAnalysis, StoreHealth,
 };
 use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
@@ -155,14 +155,26 @@ impl SessionStore for SqliteSessionStore {
         self.read("existing_sessions", move |db| statements::select_existing(db, &ids)).await
     }
 
-    async fn add_frame(
+    async fn add_frames(
         &self,
         owner: &Owner,
         session: SessionId,
-        frame: &Frame,
-    ) -> Result<AddedFrame, UpstreamError> {
-        let _not_yet = (owner, session, frame);
-        Err(super::not_yet("add_frame"))
+        frames: &[Frame],
+    ) -> Result<AddedFrames, UpstreamError> {
+        let (owner, frames) = (owner.clone(), frames.to_owned());
+        self.write("add_frames", move |db| {
+            if statements::select_session(db, &owner, session)?.is_none() {
+                return Ok(AddedFrames::NoSession);
+            }
+            let there = statements::select_frames(db, &[session])?.remove(&session).unwrap_or_default();
+            let Adding { new, taken } = Adding::to(&there, &frames);
+            if !new.is_empty() && terms::is_closed(db, session)? {
+                return Ok(AddedFrames::Closed);
+            }
+            new.iter().try_for_each(|it| terms::insert_frame(db, session, it))?;
+            Ok(AddedFrames::Added { taken })
+        })
+        .await
     }
 
     async fn amend_session(
@@ -171,13 +183,13 @@ impl SessionStore for SqliteSessionStore {
         id: SessionId,
         amendment: &Amendment,
     ) -> Result<bool, UpstreamError> {
-        let _not_yet = (owner, id, amendment);
-        Err(super::not_yet("amend_session"))
+        let (owner, amendment) = (owner.clone(), amendment.clone());
+        self.write("amend_session", move |db| terms::update_terms(db, &owner, id, &amendment)).await
     }
 
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
-        let _not_yet = (id, from, to);
-        Err(super::not_yet("claim_session"))
+        let (from, to) = (from.clone(), to.clone());
+        self.write("claim_session", move |db| terms::update_owner(db, id, &from, &to)).await
     }
 
     async fn expired_sessions(
@@ -186,18 +198,17 @@ impl SessionStore for SqliteSessionStore {
         unsaid_since: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<(Owner, SessionId)>, UpstreamError> {
-        let _not_yet = (now, unsaid_since, limit);
-        Err(super::not_yet("expired_sessions"))
+        self.read("expired_sessions", move |db| terms::select_expired(db, now, unsaid_since, limit)).await
     }
 
     async fn holdings(&self, owner: &Owner) -> Result<Holdings, UpstreamError> {
-        let _not_yet = owner;
-        Err(super::not_yet("holdings"))
+        let owner = owner.clone();
+        self.read("holdings", move |db| terms::select_holdings(db, &owner)).await
     }
 
     async fn entry(&self, kind: EntryKind, name: &str) -> Result<Option<Entry>, UpstreamError> {
-        let _not_yet = (kind, name);
-        Err(super::not_yet("entry"))
+        let name = name.to_owned();
+        self.read("entry", move |db| entries::select_entry(db, kind, &name)).await
     }
 
     async fn entries(
@@ -206,18 +217,34 @@ impl SessionStore for SqliteSessionStore {
         before: DateTime<Utc>,
         after: Option<&str>,
     ) -> Result<Vec<Entry>, UpstreamError> {
-        let _not_yet = (kind, before, after);
-        Err(super::not_yet("entries"))
+        let after = after.map(str::to_owned);
+        self.read("entries", move |db| entries::select_entries(db, kind, before, after.as_deref())).await
     }
 
     async fn exchange_entry(&self, seen: Option<&str>, new: &Entry) -> Result<Exchanged, UpstreamError> {
-        let _not_yet = (seen, new);
-        Err(super::not_yet("exchange_entry"))
+        let (seen, new) = (seen.map(str::to_owned), new.clone());
+        self.write("exchange_entry", move |db| {
+            let there = entries::select_entry(db, new.kind, &new.name)?;
+            if let Some(outcome) = before_exchange(there, seen.as_deref(), &new) {
+                return Ok(outcome);
+            }
+            entries::put_entry(db, &new)?;
+            Ok(Exchanged::Put)
+        })
+        .await
     }
 
     async fn remove_entry(&self, kind: EntryKind, name: &str, seen: &str) -> Result<bool, UpstreamError> {
-        let _not_yet = (kind, name, seen);
-        Err(super::not_yet("remove_entry"))
+        let (name, seen) = (name.to_owned(), seen.to_owned());
+        self.call("remove_entry", move |db| {
+            let is_gone = in_write(db, |db| {
+                Ok(entries::delete_entry(db, kind, &name, &seen)?
+                    || entries::select_entry(db, kind, &name)?.is_none())
+            })?;
+            forget_log(db);
+            Ok(is_gone)
+        })
+        .await
     }
 
     async fn start_analysis(
@@ -302,7 +329,7 @@ impl SessionStore for SqliteSessionStore {
         let (charge, budgets, now) = (Charge { is_settled: false, ..charge.clone() }, *budgets, Utc::now());
         self.write("reserve", move |db| {
             let taken = charges::select_taken(db, &charge, now - HELD_FOR)?;
-            let reservation = taken.and(charge.amount, &budgets);
+            let reservation = taken.and(&charge, &budgets);
             if reservation == Reservation::Held {
                 charges::put_charge(db, &charge, now)?;
             }

@@ -71,7 +71,7 @@ async fn no_table_keeps_what_was_deleted() {
     // The list of migrations says nothing about anybody.
     tables.retain(|it| it.text.contains("CREATE ") && it.text.contains(" TABLE "));
     tables.retain(|it| !it.text.contains(" schema_migrations "));
-    assert_eq!(tables.len(), 6, "{tables:?}");
+    assert_eq!(tables.len(), 7, "{tables:?}");
     for table in tables {
         assert!(table.text.contains("CREATE TRANSIENT TABLE"), "{table:?}");
         assert!(table.text.contains("DATA_RETENTION_TIME_IN_DAYS = 0"), "{table:?}");
@@ -495,7 +495,7 @@ async fn tables_are_made_once_and_a_dry_run_makes_none() {
     assert_eq!(planned, applied);
     assert_eq!(
         applied.iter().map(|it| it.name).collect::<Vec<_>>(),
-        ["sessions", "views", "cost", "attempts, answers and charges"]
+        ["sessions", "views", "cost", "attempts, answers and charges", "terms and entries"]
     );
     assert_eq!(again, []);
     assert_eq!(since(&stub, before).len(), 1, "what is there is looked up and nothing else");
@@ -512,9 +512,9 @@ async fn a_migration_that_failed_half_way_can_be_repeated() {
     let missing = store.migrate(true).await.unwrap();
     store.migrate(false).await.unwrap();
 
-    assert_eq!(missing.iter().map(|it| it.version).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!(missing.iter().map(|it| it.version).collect::<Vec<_>>(), [2, 3, 4, 5]);
     assert_eq!(store.migrate(true).await.unwrap(), []);
-    assert_eq!(count(&stub, "schema_migrations"), 4);
+    assert_eq!(count(&stub, "schema_migrations"), 5);
 }
 
 #[tokio::test]
@@ -526,14 +526,14 @@ async fn two_migrations_at_once_leave_what_one_leaves() {
 
     first.unwrap();
     second.unwrap();
-    assert_eq!(count(&stub, "schema_migrations"), 4);
+    assert_eq!(count(&stub, "schema_migrations"), 5);
     one.probe().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_probe_finds_out_that_the_newest_tables_are_missing() {
     let (stub, store) = opened().await;
-    stub.rows("DROP TABLE withdrawals");
+    stub.rows("DROP TABLE entries");
 
     let failure = store.probe().await.unwrap_err();
 

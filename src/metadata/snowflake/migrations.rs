@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// Every migration in order.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "sessions",
@@ -41,6 +41,11 @@ const MIGRATIONS: [Migration; 4] = [
         version: 4,
         name: "attempts, answers and charges",
         sql: include_str!("../../../migrations/snowflake/0004_attempts_answers_and_charges.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "terms and entries",
+        sql: include_str!("../../../migrations/snowflake/0005_terms_and_entries.sql"),
     },
 ];
 

@@ -107,8 +107,8 @@ impl SnowflakeSessionStore {
         let taken = charges::select_taken(charge, held_since, unsure_since, &written.writer);
         let set = self.run(OPERATION, Ok(taken)).await?;
         let (all, sure) = rows::read_taken(OPERATION, &set)?;
-        let outcome = all.and(charge.amount, budgets);
-        if outcome != Reservation::Held && sure.and(charge.amount, budgets) == Reservation::Held {
+        let outcome = all.and(charge, budgets);
+        if outcome != Reservation::Held && sure.and(charge, budgets) == Reservation::Held {
             let kind = UpstreamErrorKind::Unavailable;
             return Err(UpstreamError::new(Service::Records, OPERATION, kind, Crowded(outcome)));
         }

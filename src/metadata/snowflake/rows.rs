@@ -6,7 +6,7 @@ use super::sql_api::{ResultSet, Row};
 use crate::analysis::{MicroUsd, Usage};
 use crate::ledger::{MonthUsage, StorageUse};
 use crate::metadata::rules::{MAX_UNFINISHED, Taken};
-use crate::metadata::{SessionRecord, TurnDetails};
+use crate::metadata::{Entry, EntryKind, Holdings, SessionRecord, TurnDetails};
 use crate::session::{Analysis, AnswerClaim, Owner, Session, SessionId, Turn};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use chrono::{DateTime, Utc};
@@ -115,11 +115,20 @@ pub(super) fn read_answering(
 pub(super) fn read_taken(operation: &'static str, set: &ResultSet) -> Result<(Taken, Taken), UpstreamError> {
     let row = only_row(operation, set)?;
     let amount = |column| row.fixed(column).map(MicroUsd);
-    let all = Taken { by_caller: amount("by_caller")?, by_service: amount("by_service")? };
-    let unsure = Taken { by_caller: amount("unsure_by_caller")?, by_service: amount("unsure_by_service")? };
+    let all = Taken {
+        by_caller: amount("by_caller")?,
+        by_service: amount("by_service")?,
+        analyses_of_day: row.fixed("analyses_of_day")?,
+    };
+    let unsure = Taken {
+        by_caller: amount("unsure_by_caller")?,
+        by_service: amount("unsure_by_service")?,
+        analyses_of_day: row.fixed("unsure_of_day")?,
+    };
     let sure = Taken {
         by_caller: MicroUsd(all.by_caller.0.saturating_sub(unsure.by_caller.0)),
         by_service: MicroUsd(all.by_service.0.saturating_sub(unsure.by_service.0)),
+        analyses_of_day: all.analyses_of_day.saturating_sub(unsure.analyses_of_day),
     };
     Ok((all, sure))
 }
@@ -153,6 +162,41 @@ pub(super) fn read_usage(operation: &'static str, set: &ResultSet) -> Result<Mon
         reserved: MicroUsd(row.fixed("reserved")?),
         stored_bytes: row.fixed("stored_bytes")?,
     })
+}
+
+/// The small records in a result, each with the id of the write that made it.
+pub(super) fn read_entries(
+    operation: &'static str,
+    kind: EntryKind,
+    set: &ResultSet,
+) -> Result<Vec<(Entry, String)>, UpstreamError> {
+    let read = |row: Row<'_>| {
+        let session = row.optional_text("session_id")?.map(str::parse).transpose();
+        let entry = Entry {
+            kind,
+            name: row.text("name")?.to_owned(),
+            owner: row.optional_text("owner")?.map(Owner::new),
+            session: session.map_err(|_no_id| invalid(operation, "session_id", "no id"))?,
+            value: row.text("value")?.to_owned(),
+            recorded_at: row.timestamp("recorded_at")?,
+        };
+        Ok((entry, row.text("write_id")?.to_owned()))
+    };
+    set.rows().map(read).collect()
+}
+
+/// What a result of `select_expired` says.
+pub(super) fn read_expired(
+    operation: &'static str,
+    set: &ResultSet,
+) -> Result<Vec<(Owner, SessionId)>, UpstreamError> {
+    set.rows().map(|row| Ok((Owner::new(row.text("owner")?), read_session_id(operation, &row)?))).collect()
+}
+
+/// What a result of `select_holdings` says.
+pub(super) fn read_holdings(operation: &'static str, set: &ResultSet) -> Result<Holdings, UpstreamError> {
+    let row = only_row(operation, set)?;
+    Ok(Holdings { sessions: row.fixed("n_sessions")?, bytes: row.fixed("n_bytes")? })
 }
 
 /// The session ids in a result.
@@ -189,6 +233,7 @@ fn rows_of_kind<'a>(
 }
 
 fn read_session(operation: &'static str, row: &Row<'_>) -> Result<Session, UpstreamError> {
+    let consent = row.optional_text("consent")?.map(serde_json::from_str).transpose();
     Ok(Session {
         id: read_session_id(operation, row)?,
         owner: Owner::new(row.text("owner")?),
@@ -198,8 +243,8 @@ fn read_session(operation: &'static str, row: &Row<'_>) -> Result<Session, Upstr
         title: row.optional_text("title")?.map(str::to_owned),
         view: optional_word(operation, row, "camera_view")?,
         frames: row.json("frames")?,
-        consent: None,
-        expires_at: None,
+        consent: consent.map_err(|_quotes_values| invalid(operation, "consent", "no consent"))?,
+        expires_at: row.optional_timestamp("expires_at")?,
     })
 }
 

@@ -27,6 +27,8 @@ macro_rules! latest_first {
 pub(super) mod analyses;
 pub(super) mod charges;
 pub(super) mod claims;
+pub(super) mod entries;
+pub(super) mod terms;
 
 use super::rows::word;
 use super::sql_api::{Bind, Statement};
@@ -57,18 +59,18 @@ macro_rules! select_records {
             SELECT
                 'session' AS kind, session_id, owner, created_at, stroke_type, user_notes, title, camera_view,
                 TO_JSON(frames) AS frames, started AS state, NULL AS number, NULL AS role, NULL AS content,
-                NULL AS details
+                NULL AS details, consent, expires_at
             FROM (
                 SELECT s.*, ROW_NUMBER() OVER (
                     PARTITION BY s.session_id
-                    ORDER BY CASE WHEN s.started IS NULL THEN 1 ELSE 0 END, s.created_at
+                    ORDER BY CASE WHEN s.started IS NULL THEN 1 ELSE 0 END, s.n_frames DESC, s.created_at
                 ) AS place
                 FROM sessions AS s JOIN page ON page.owner = s.owner AND page.session_id = s.session_id
             ) AS sessions_written
             WHERE place = 1
             UNION ALL
             SELECT 'state', session_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, state, NULL, NULL, NULL,
-                NULL
+                NULL, NULL, NULL
             FROM (
                 SELECT a.session_id, a.state, ROW_NUMBER() OVER (
                     PARTITION BY a.session_id, a.analysis_id
@@ -82,7 +84,7 @@ macro_rules! select_records {
             UNION ALL
             SELECT
                 'turn', session_id, NULL, created_at, NULL, NULL, NULL, NULL, NULL, NULL, number, role, content,
-                details
+                details, NULL, NULL
             FROM (
                 SELECT t.session_id, t.number, t.role, t.content, t.created_at, t.details, ROW_NUMBER() OVER (
                     PARTITION BY t.session_id, t.number ORDER BY t.write_id
@@ -133,15 +135,16 @@ pub(super) fn select_existing(ids: &[SessionId]) -> serde_json::Result<Statement
 pub(super) fn insert_session(session: &Session) -> serde_json::Result<Statement> {
     let statement = Statement::new(
         "INSERT INTO sessions (
-             session_id, owner, created_at, stroke_type, user_notes, title, camera_view, n_frames, frames
+             session_id, owner, created_at, stroke_type, user_notes, title, camera_view, n_frames, frames, consent,
+             expires_at
          )
          SELECT
              asked.session_id, asked.owner, asked.created_at, asked.stroke_type, asked.user_notes, asked.title,
-             asked.camera_view, asked.n_frames, PARSE_JSON(asked.frames)
+             asked.camera_view, asked.n_frames, PARSE_JSON(asked.frames), asked.consent, asked.expires_at
          FROM (
              SELECT
                  ? AS session_id, ? AS owner, ? AS created_at, ? AS stroke_type, ? AS user_notes, ? AS title,
-                 ? AS camera_view, ? AS n_frames, ? AS frames
+                 ? AS camera_view, ? AS n_frames, ? AS frames, ? AS consent, ? AS expires_at
          ) AS asked
          WHERE NOT EXISTS (SELECT 1 FROM sessions AS taken WHERE taken.session_id = asked.session_id)
              AND NOT EXISTS (
@@ -156,8 +159,10 @@ pub(super) fn insert_session(session: &Session) -> serde_json::Result<Statement>
         .bind(session.user_notes.clone())
         .bind(session.title.clone())
         .bind(session.view.as_ref().map(word).transpose()?)
-        .bind(Bind::Fixed(i64::try_from(session.frames.len()).ok()))
-        .bind(serde_json::to_string(&session.frames)?))
+        .bind(n_frames(session.frames.len()))
+        .bind(serde_json::to_string(&session.frames)?)
+        .bind(session.consent.as_ref().map(serde_json::to_string).transpose()?)
+        .bind(session.expires_at.map(to_the_millisecond)))
 }
 
 /// Appends turns whose numbers are free, unless their session does not exist.
@@ -216,11 +221,16 @@ pub(super) fn count_records(owner: &Owner, id: SessionId) -> Statement {
         "SELECT 1 + MAX(n_frames) AS n_records FROM sessions WHERE owner = ? AND session_id = ?
          UNION ALL
          SELECT COUNT(*) FROM (
-             SELECT DISTINCT analysis_id, attempt, updated_at, status FROM analysis_states
-             WHERE owner = ? AND session_id = ?
+             SELECT DISTINCT a.analysis_id, a.attempt, a.updated_at, a.status
+             FROM analysis_states AS a
+             JOIN sessions AS s ON s.session_id = a.session_id
+             WHERE s.owner = ? AND s.session_id = ?
          ) AS states
          UNION ALL
-         SELECT COUNT(DISTINCT number) FROM turns WHERE owner = ? AND session_id = ?",
+         SELECT COUNT(DISTINCT t.number)
+         FROM turns AS t
+         JOIN sessions AS s ON s.session_id = t.session_id
+         WHERE s.owner = ? AND s.session_id = ?",
     )
     .bind(owner.as_str())
     .bind(id.to_string())
@@ -230,8 +240,9 @@ pub(super) fn count_records(owner: &Owner, id: SessionId) -> Statement {
     .bind(id.to_string())
 }
 
-/// What removes the records of every deletion that is remembered, one statement for each table.
-pub(super) fn delete_what_was_deleted() -> [Statement; 3] {
+/// What removes what belongs to the sessions of every deletion that is remembered, one statement for each table. What
+/// was written before a session was claimed names the owner of then, so it is told by its session.
+pub(super) fn delete_what_belonged_to_deleted() -> [Statement; 3] {
     macro_rules! delete_from {
         ($table:literal) => {
             Statement::new(concat!(
@@ -239,15 +250,30 @@ pub(super) fn delete_what_was_deleted() -> [Statement; 3] {
                 $table,
                 " WHERE EXISTS (
                      SELECT 1 FROM deletions AS d
-                     WHERE d.owner = ",
+                     WHERE d.session_id = ",
                 $table,
-                ".owner AND d.session_id = ",
+                ".session_id AND (
+                         d.owner = ",
                 $table,
-                ".session_id)",
+                ".owner OR EXISTS (
+                             SELECT 1 FROM sessions AS s WHERE s.session_id = d.session_id AND s.owner = d.owner
+                         )
+                     )
+                 )",
             ))
         };
     }
-    [delete_from!("turns"), delete_from!("analysis_states"), delete_from!("sessions")]
+    [delete_from!("turns"), delete_from!("analysis_states"), delete_from!("entries")]
+}
+
+/// What removes the sessions of every deletion that is remembered, once nothing belongs to them any more.
+pub(super) fn delete_deleted_sessions() -> Statement {
+    Statement::new(
+        "DELETE FROM sessions WHERE EXISTS (
+             SELECT 1 FROM deletions AS d
+             WHERE d.owner = sessions.owner AND d.session_id = sessions.session_id
+         )",
+    )
 }
 
 /// Forgets the deletions from before `forget_before`.
@@ -258,6 +284,11 @@ pub(super) fn forget_deletions(forget_before: DateTime<Utc>) -> Statement {
 /// Asks whether we are let in, without a warehouse.
 pub(super) fn select_constant() -> Statement {
     Statement::new("SELECT 1").without_warehouse()
+}
+
+/// A number of frames.
+fn n_frames(count: usize) -> Bind {
+    Bind::Fixed(i64::try_from(count).ok())
 }
 
 fn to_the_millisecond(time: DateTime<Utc>) -> DateTime<Utc> {

@@ -17,6 +17,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const RECORDS_STEPS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/sqlite/0001_sessions.sql")),
     M::up(include_str!("../../../migrations/sqlite/0002_attempts_answers_and_charges.sql")),
+    M::up(include_str!("../../../migrations/sqlite/0003_terms_and_entries.sql")),
 ];
 
 /// The tables of records.

@@ -7,6 +7,8 @@
 pub(super) mod analyses;
 pub(super) mod charges;
 pub(super) mod claims;
+pub(super) mod entries;
+pub(super) mod terms;
 
 use super::columns::{Json, Millis, Word};
 use crate::metadata::{SessionRecord, TurnDetails, page_end};
@@ -19,8 +21,10 @@ use std::collections::HashMap;
 pub(super) fn insert_session(db: &Connection, session: &Session) -> Result<()> {
     let inserted = db
         .prepare_cached(
-            "INSERT INTO sessions (session_id, owner, created_at, stroke_type, user_notes, title, view)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+            "INSERT INTO sessions (
+                 session_id, owner, created_at, stroke_type, user_notes, title, view, consent, expires_at
+             )
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
              WHERE NOT EXISTS (SELECT 1 FROM deletions WHERE owner = ?2 AND session_id = ?1)
              ON CONFLICT DO NOTHING",
         )?
@@ -32,27 +36,13 @@ pub(super) fn insert_session(db: &Connection, session: &Session) -> Result<()> {
             session.user_notes,
             session.title,
             session.view.map(Word),
+            session.consent.as_ref().map(Json),
+            session.expires_at.map(Millis),
         ])?;
     if inserted == 0 {
         return Ok(());
     }
-    let mut insert_frame = db.prepare_cached(
-        "INSERT INTO frames (session_id, number, size_bytes, width, height, timestamp_ms, etag)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    let session_id = session.id.to_string();
-    for frame in &session.frames {
-        insert_frame.execute(params![
-            session_id,
-            frame.number.get(),
-            frame.size_bytes,
-            frame.width,
-            frame.height,
-            frame.timestamp_ms,
-            frame.etag,
-        ])?;
-    }
-    Ok(())
+    session.frames.iter().try_for_each(|it| terms::insert_frame(db, session.id, it))
 }
 
 /// Appends turns whose numbers are free, unless their session does not exist.
@@ -159,6 +149,7 @@ pub(super) fn delete_session(db: &Connection, owner: &Owner, id: SessionId) -> R
     }
     db.prepare_cached("DELETE FROM answer_claims WHERE session_id = ?1")?.execute([Word(id)])?;
     let mut removed = 0;
+    db.prepare_cached("DELETE FROM entries WHERE session_id = ?1")?.execute([Word(id)])?;
     for statement in [
         "DELETE FROM turns WHERE session_id = ?1",
         "DELETE FROM analysis_states WHERE session_id = ?1",
@@ -175,6 +166,8 @@ fn read_session(row: &Row<'_>) -> Result<Session> {
     let Millis(created_at) = row.get("created_at")?;
     let Word(stroke_type) = row.get("stroke_type")?;
     let view: Option<Word<_>> = row.get("view")?;
+    let consent: Option<Json<_>> = row.get("consent")?;
+    let expires_at: Option<Millis> = row.get("expires_at")?;
     Ok(Session {
         id,
         owner: Owner::new(row.get::<_, String>("owner")?),
@@ -184,12 +177,13 @@ fn read_session(row: &Row<'_>) -> Result<Session> {
         title: row.get("title")?,
         view: view.map(|Word(view)| view),
         frames: Vec::new(),
-        consent: None,
-        expires_at: None,
+        consent: consent.map(|Json(consent)| consent),
+        expires_at: expires_at.map(|Millis(time)| time),
     })
 }
 
-fn select_frames(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId, Vec<Frame>>> {
+/// The frames of these sessions, in order.
+pub(super) fn select_frames(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId, Vec<Frame>>> {
     let statement = "SELECT * FROM frames
          WHERE session_id IN (SELECT value FROM json_each(?1)) ORDER BY session_id, number";
     select_by_session(db, statement, ids, |row| {

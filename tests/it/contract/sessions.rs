@@ -8,12 +8,14 @@
 mod analyses;
 mod charges;
 mod conversation;
+mod entries;
+mod terms;
 mod uploads;
 
-use self::{analyses::*, charges::*, conversation::*, uploads::*};
+use self::{analyses::*, charges::*, conversation::*, entries::*, terms::*, uploads::*};
 use crate::support::breakable_records::BreakableRecords;
 use crate::support::records::{
-    DIFFICULT_TEXT, analysis, answer, at, bare_session, charge, claim, completed, failed, given_back,
+    DIFFICULT_TEXT, analysis, answer, at, bare_session, charge, claim, completed, failed, frame, given_back,
     new_owner, renewed, session, taken_up, turn,
 };
 use crate::support::snowflake_stub::SnowflakeStub;
@@ -23,6 +25,7 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
 use swimcoach::analysis::{MicroUsd, Usage};
+use swimcoach::consent::{Basis, Consent, Purpose, Subject};
 use swimcoach::ledger::{
     BudgetScope, Budgets, Charge, ChargeId, ChargeKind, Month, MonthUsage, Reservation, StorageUse,
 };
@@ -30,11 +33,13 @@ use swimcoach::metadata::journal::{Journal, JournaledSessionStore};
 use swimcoach::metadata::polled::PolledSessionStore;
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metadata::{
-    ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis, StoreHealth,
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    SessionStore, StartedAnalysis, StoreHealth,
 };
 use swimcoach::metrics::JournalMetrics;
-use swimcoach::session::{Analysis, AnalysisId, AnswerClaim, Owner, Session, SessionId};
+use swimcoach::session::{Analysis, AnalysisId, AnswerClaim, Frame, Owner, Session, SessionId};
 use swimcoach::upstream::UpstreamErrorKind;
+use uuid::Uuid;
 
 /// Runs every rule on the stores that the function of this name opens. A rule that is missing here is
 /// an unused function, which does not pass the lints.
@@ -92,6 +97,26 @@ macro_rules! contract {
             what_was_given_back_without_asking_anything_is_no_analysis_and_no_answer,
             a_cost_that_is_not_known_makes_the_sum_unknown,
             what_a_session_took_stays_counted_once_when_it_is_deleted,
+            no_more_analyses_of_a_caller_are_held_in_a_day_than_may_be,
+            a_small_record_is_read_back_equal,
+            a_small_record_is_changed_by_whoever_saw_its_value_alone,
+            a_small_record_that_is_gone_is_not_changed,
+            the_same_exchange_again_after_a_lost_answer_is_put,
+            of_many_who_make_a_small_record_at_once_one_does,
+            of_many_who_change_a_small_record_at_once_one_does,
+            a_small_record_is_removed_by_whoever_saw_its_value_alone,
+            small_records_of_a_kind_are_told_by_name_from_before_a_time,
+            small_records_about_a_session_go_with_it_and_do_not_count,
+            frames_that_are_added_are_read_back_in_order,
+            a_frame_whose_number_is_taken_is_left_as_it_is,
+            of_many_frames_that_are_added_at_once_each_number_gets_one,
+            no_frame_is_added_once_an_analysis_was_started,
+            nobody_adds_a_frame_to_what_is_not_theirs,
+            terms_are_changed_by_their_owner_and_only_ever_for_a_shorter_time,
+            a_session_that_is_claimed_is_anothers_with_all_that_belongs_to_it,
+            nobody_claims_what_is_not_there_or_anothers,
+            sessions_are_told_once_they_are_to_be_kept_no_longer,
+            holdings_count_sessions_and_bytes_of_their_owner,
             existing_sessions_are_told_whoever_owns_them,
             a_healthy_store_passes_its_checks,
         );

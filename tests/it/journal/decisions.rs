@@ -5,14 +5,16 @@
 use super::{Bench, DOWN, degraded, kind, path_in, with_a_refused_write};
 use crate::support::breakable_records::BreakableRecords;
 use crate::support::records::{
-    analysis, at, charge, claim, completed, failed, given_back, new_owner, renewed, session, turn,
+    analysis, at, charge, claim, completed, failed, frame, given_back, new_owner, renewed, session, turn,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use swimcoach::analysis::MicroUsd;
 use swimcoach::ledger::{Budgets, Charge, ChargeKind, Month, MonthUsage, Reservation, StorageUse};
 use swimcoach::metadata::journal::{Journal, Subject, WriteKind};
-use swimcoach::metadata::{ClaimedAnswer, Recorded, SessionStore, StartedAnalysis};
+use swimcoach::metadata::{
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Recorded, SessionStore, StartedAnalysis,
+};
 use swimcoach::metrics::JournalMetrics;
 use swimcoach::session::{Analysis, Session};
 
@@ -78,6 +80,35 @@ async fn nothing_that_decides_whether_money_is_spent_waits_for_the_store() {
     bench.drained().await;
     assert_eq!(bench.store.claim_answer(&claim(&other, 0), at(-1)).await.unwrap(), ClaimedAnswer::Claimed);
     assert_eq!(bench.store.reserve(&charge, &Budgets::default()).await.unwrap(), Reservation::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_terms_and_owners_do_not_change_while_the_creation_of_their_session_waits() {
+    let bench = Bench::new().await;
+    bench.records.fail_all(DOWN);
+    let session = bench.created().await;
+    let (owner, id, to) = (&session.owner, session.id, new_owner());
+    let terms = Amendment { expires_at: Some(at(1)), ..Amendment::default() };
+    let lease = Entry {
+        kind: EntryKind::Lease,
+        name: "sweep".to_owned(),
+        owner: None,
+        session: None,
+        value: "{}".to_owned(),
+        recorded_at: at(0),
+    };
+
+    assert_eq!(kind(bench.store.add_frames(owner, id, &[frame(3)]).await), DOWN);
+    assert_eq!(kind(bench.store.amend_session(owner, id, &terms).await), DOWN);
+    assert_eq!(kind(bench.store.claim_session(id, owner, &to).await), DOWN);
+    assert_eq!(kind(bench.store.exchange_entry(None, &lease).await), DOWN);
+    assert_eq!(bench.metrics.waiting.get(), 1);
+    bench.records.mend();
+    bench.drained().await;
+
+    let added = bench.store.add_frames(owner, id, &[frame(3)]).await.unwrap();
+    assert_eq!(added, AddedFrames::Added { taken: Vec::new() });
+    assert!(bench.store.claim_session(id, owner, &to).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use swimcoach::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metadata::{
-    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
     SessionStore, StartedAnalysis, StoreHealth,
 };
 use swimcoach::session::{Analysis, AnswerClaim, Frame, Owner, Session, SessionId, Turn};
@@ -155,13 +155,13 @@ impl SessionStore for BreakableRecords {
         self.call(("existing_sessions", None), self.store.existing_sessions(ids)).await
     }
 
-    async fn add_frame(
+    async fn add_frames(
         &self,
         owner: &Owner,
         session: SessionId,
-        frame: &Frame,
-    ) -> Result<AddedFrame, UpstreamError> {
-        self.call(("add_frame", Some(session)), self.store.add_frame(owner, session, frame)).await
+        frames: &[Frame],
+    ) -> Result<AddedFrames, UpstreamError> {
+        self.call(("add_frames", Some(session)), self.store.add_frames(owner, session, frames)).await
     }
 
     async fn amend_session(

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use swimcoach::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metadata::{
-    AddedFrame, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
     SessionStore, StartedAnalysis, StoreHealth,
 };
 use swimcoach::session::{Analysis, AnswerClaim, Frame, Owner, Session, SessionId, Turn};
@@ -48,13 +48,13 @@ impl SessionStore for FaultyRecords {
         self.faults.call("existing_sessions", self.inner.existing_sessions(ids)).await
     }
 
-    async fn add_frame(
+    async fn add_frames(
         &self,
         owner: &Owner,
         session: SessionId,
-        frame: &Frame,
-    ) -> Result<AddedFrame, UpstreamError> {
-        self.faults.call("add_frame", self.inner.add_frame(owner, session, frame)).await
+        frames: &[Frame],
+    ) -> Result<AddedFrames, UpstreamError> {
+        self.faults.call("add_frames", self.inner.add_frames(owner, session, frames)).await
     }
 
     async fn amend_session(

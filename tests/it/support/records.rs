@@ -7,6 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use swimcoach::analysis::{MicroUsd, PublishedAnalysis, Usage, View};
+use swimcoach::consent::{Basis, Consent, Purpose, Subject};
 use swimcoach::ledger::{Charge, ChargeId, ChargeKind, StorageUse};
 use swimcoach::session::{
     Analysis, AnalysisId, AnalysisOptions, AnalysisStatus, AnswerClaim, Failure, Frame, FrameNumber, Owner,
@@ -39,15 +40,27 @@ pub(crate) fn session(owner: &Owner, n_frames: u32) -> Session {
         title: Some("Heat 2, lane 4".to_owned()),
         view: Some(View::Overhead),
         frames: (1..=n_frames).map(frame).collect(),
-        consent: None,
-        expires_at: None,
+        consent: Some(Consent {
+            subject: Subject::Adult,
+            basis: Basis::Swimmer,
+            purposes: [Purpose::Analysis, Purpose::ThirdPartyAi].into(),
+        }),
+        expires_at: Some(at(86_400_000)),
     }
 }
 
 /// A session with no more than a session must have.
 pub(crate) fn bare_session(owner: &Owner) -> Session {
     let frame = Frame { timestamp_ms: None, ..frame(9999) };
-    Session { user_notes: None, title: None, view: None, frames: vec![frame], ..session(owner, 0) }
+    Session {
+        user_notes: None,
+        title: None,
+        view: None,
+        frames: vec![frame],
+        consent: None,
+        expires_at: None,
+        ..session(owner, 0)
+    }
 }
 
 /// An analysis of the session as it is first recorded: running since `at(0)`.
@@ -172,7 +185,8 @@ pub(crate) fn charge(owner: &Owner, amount: u64) -> Charge {
     }
 }
 
-fn frame(number: u32) -> Frame {
+/// A frame with every optional field filled.
+pub(crate) fn frame(number: u32) -> Frame {
     Frame {
         number: FrameNumber::new(number).unwrap(),
         size_bytes: 5_000_000_000 + u64::from(number),

@@ -55,9 +55,10 @@ pub(in crate::metadata::snowflake) fn select_state(analysis: &Analysis) -> serde
     let statement = Statement::new(
         "SELECT DISTINCT a.analysis_id
          FROM analysis_states AS a
+         JOIN sessions AS s ON s.session_id = a.session_id
          WHERE a.session_id = ? AND a.analysis_id = ? AND COALESCE(a.attempt, 1) = ? AND a.updated_at = ?
              AND a.status = ? AND NOT EXISTS (
-                 SELECT 1 FROM deletions AS d WHERE d.owner = a.owner AND d.session_id = a.session_id
+                 SELECT 1 FROM deletions AS d WHERE d.owner = s.owner AND d.session_id = s.session_id
              )",
     );
     Ok(statement
@@ -74,9 +75,9 @@ pub(in crate::metadata::snowflake) fn select_unfinished(since: DateTime<Utc>) ->
     Statement::new(concat!(
         "SELECT owner, state
          FROM (
-             SELECT owner, state
+             SELECT s.owner, n.state
              FROM (
-                 SELECT a.session_id, a.owner, a.analysis_id, a.updated_at, a.state, ROW_NUMBER() OVER (
+                 SELECT a.session_id, a.analysis_id, a.updated_at, a.state, ROW_NUMBER() OVER (
                      PARTITION BY a.session_id, a.analysis_id
                      ORDER BY ",
         latest_first!("a"),
@@ -89,10 +90,11 @@ pub(in crate::metadata::snowflake) fn select_unfinished(since: DateTime<Utc>) ->
                          AND ended.status IN ('complete', 'failed')
                  )
              ) AS n
-             WHERE place = 1 AND NOT EXISTS (
-                 SELECT 1 FROM deletions AS d WHERE d.owner = n.owner AND d.session_id = n.session_id
+             JOIN (SELECT DISTINCT session_id, owner FROM sessions) AS s ON s.session_id = n.session_id
+             WHERE n.place = 1 AND NOT EXISTS (
+                 SELECT 1 FROM deletions AS d WHERE d.owner = s.owner AND d.session_id = s.session_id
              )
-             ORDER BY updated_at, analysis_id LIMIT ?
+             ORDER BY n.updated_at, n.analysis_id LIMIT ?
          ) AS recorded
          UNION ALL
          SELECT owner, state

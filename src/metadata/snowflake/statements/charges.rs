@@ -2,6 +2,7 @@
 
 use super::to_the_millisecond;
 use crate::ledger::{Charge, Month};
+use crate::metadata::rules::day_of;
 use crate::metadata::snowflake::rows::word;
 use crate::metadata::snowflake::sql_api::{Bind, Statement};
 use crate::session::Owner;
@@ -135,7 +136,7 @@ pub(in crate::metadata::snowflake) fn select_taken(
     unsure_since: DateTime<Utc>,
     writer: &str,
 ) -> Statement {
-    let month = Month::of(charge.at);
+    let (month, day) = (Month::of(charge.at), day_of(charge.at));
     Statement::new(concat!(
         "SELECT ",
         total!("CASE WHEN is_callers = 1 THEN amount END"),
@@ -145,11 +146,17 @@ pub(in crate::metadata::snowflake) fn select_taken(
         total!("CASE WHEN is_callers = 1 AND is_unsure = 1 THEN amount END"),
         " AS unsure_by_caller, ",
         total!("CASE WHEN is_unsure = 1 THEN amount END"),
-        " AS unsure_by_service
+        " AS unsure_by_service, ",
+        total!("is_of_day"),
+        " AS analyses_of_day, ",
+        total!("CASE WHEN is_unsure = 1 THEN is_of_day END"),
+        " AS unsure_of_day
          FROM (",
         counted!(
             "c.amount, CASE WHEN c.owner = ? THEN 1 ELSE 0 END AS is_callers,
-                CASE WHEN c.status = 'held' AND c.recorded_at >= ? AND c.writer <> ? THEN 1 ELSE 0 END AS is_unsure,",
+                CASE WHEN c.status = 'held' AND c.recorded_at >= ? AND c.writer <> ? THEN 1 ELSE 0 END AS is_unsure,
+                CASE WHEN c.owner = ? AND c.kind = 'analysis' AND c.began_at >= ? AND c.began_at < ?
+                    AND (c.status = 'held' OR c.requests > 0) THEN 1 ELSE 0 END AS is_of_day,",
             "c.charge_id <> ?"
         ),
         ") AS counted",
@@ -157,6 +164,9 @@ pub(in crate::metadata::snowflake) fn select_taken(
     .bind(charge.owner.as_str())
     .bind(to_the_millisecond(unsure_since))
     .bind(writer)
+    .bind(charge.owner.as_str())
+    .bind(day.start)
+    .bind(day.end)
     .bind(month.start())
     .bind(month.end())
     .bind(to_the_millisecond(held_since))

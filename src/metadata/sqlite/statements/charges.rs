@@ -2,7 +2,7 @@
 
 use crate::analysis::{MicroUsd, Usage};
 use crate::ledger::{Charge, Month, MonthUsage, StorageUse};
-use crate::metadata::rules::Taken;
+use crate::metadata::rules::{Taken, day_of};
 use crate::metadata::sqlite::columns::{Millis, Word};
 use crate::session::Owner;
 use chrono::{DateTime, Utc};
@@ -15,11 +15,14 @@ pub(in crate::metadata::sqlite) fn select_taken(
     charge: &Charge,
     held_since: DateTime<Utc>,
 ) -> Result<Taken> {
-    let month = Month::of(charge.at);
+    let (month, day) = (Month::of(charge.at), day_of(charge.at));
     db.prepare_cached(
         "SELECT
              coalesce(sum(amount) FILTER (WHERE owner = ?1), 0) AS by_caller,
-             coalesce(sum(amount), 0) AS by_service
+             coalesce(sum(amount), 0) AS by_service,
+             count(*) FILTER (
+                 WHERE owner = ?1 AND kind = 'analysis' AND ?6 <= at AND at < ?7 AND (NOT is_settled OR 0 < requests)
+             ) AS analyses_of_day
          FROM charges
          WHERE ?2 <= at AND at < ?3 AND charge_id <> ?4 AND (is_settled OR ?5 <= recorded_at)",
     )?
@@ -30,11 +33,14 @@ pub(in crate::metadata::sqlite) fn select_taken(
             Millis(month.end()),
             Word(charge.id),
             Millis(held_since),
+            Millis(day.start),
+            Millis(day.end),
         ],
         |row| {
             Ok(Taken {
                 by_caller: MicroUsd(row.get("by_caller")?),
                 by_service: MicroUsd(row.get("by_service")?),
+                analyses_of_day: row.get("analyses_of_day")?,
             })
         },
     )

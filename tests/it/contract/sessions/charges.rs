@@ -101,6 +101,31 @@ pub(super) async fn of_many_reservations_by_all_callers_no_more_are_held_than_fi
     assert_eq!(n_held, 10);
 }
 
+pub(super) async fn no_more_analyses_of_a_caller_are_held_in_a_day_than_may_be(store: &dyn SessionStore) {
+    let owner = new_owner();
+    let budgets = Budgets { analyses_per_day: Some(3), ..NO_BUDGET };
+    let asked = charge(&owner, 1);
+    let spent = Usage { requests: 1, ..Usage::default() };
+    let answer = Charge { kind: ChargeKind::Answer, usage: spent, ..charge(&owner, 1) };
+    let day_before = Charge { at: at(0) - TimeDelta::days(1), usage: spent, ..charge(&owner, 1) };
+    let of_another = Charge { usage: spent, ..charge(&new_owner(), 1) };
+    for settled in [&charge(&owner, 0), &answer, &day_before, &of_another] {
+        store.settle(settled).await.unwrap();
+    }
+    store.settle(&Charge { usage: spent, ..asked.clone() }).await.unwrap();
+
+    let wanted: Vec<_> = (0..8).map(|_| charge(&owner, 1)).collect();
+    let n_held = reserve_all(store, &wanted, &budgets).await;
+    let outcome = reserved(store, &charge(&owner, 1), &budgets).await;
+
+    assert_eq!(n_held, 2);
+    assert_eq!(outcome, Reservation::EnoughToday { limit: 3 });
+    let next_day = Charge { at: at(0) + TimeDelta::days(1), ..charge(&owner, 1) };
+    for free in [&asked, &Charge { kind: ChargeKind::Answer, ..charge(&owner, 1) }, &next_day] {
+        assert_eq!(reserved(store, free, &budgets).await, Reservation::Held, "{free:?}");
+    }
+}
+
 pub(super) async fn a_reservation_takes_the_place_of_an_earlier_one_unless_it_is_refused(
     store: &dyn SessionStore,
 ) {
