@@ -30,8 +30,8 @@ COPY --from=build /build/target/release/swimcoach /usr/local/bin/swimcoach
 COPY --from=build --chown=65532:65532 /data /data
 VOLUME /data
 USER 65532:65532
-# Listening on every address needs ALLOW_UNAUTHENTICATED=true as well, which is left to whoever runs it: there
-# is no sign-in yet, so the port must be published to trusted machines only.
+# Listening on every address needs a way to sign in as well (API_KEYS=true or OIDC_ISSUER), which is left to
+# whoever runs it.
 ENV HOST=0.0.0.0 \
     PORT=8000 \
     SNOWFLAKE_JOURNAL=/data/swimcoach-journal.db

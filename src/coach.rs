@@ -286,6 +286,15 @@ impl Coach {
         Ok(Deleted { frames, records })
     }
 
+    /// Makes a session of `from` the owner's. What is the owner's already stays so.
+    pub async fn claim_session(&self, owner: &Owner, from: &Owner, id: SessionId) -> Result<(), CoachError> {
+        if !self.sessions.claim_session(id, from, owner).await? {
+            return Err(CoachError::NoSuchSession(id));
+        }
+        tracing::info!(session.id = %id, "the session {id} was claimed");
+        Ok(())
+    }
+
     /// Finds frames that no record knows: what uploads left behind that could not be undone. Those of uploads
     /// that began later than `horizon` are left out, since they may be under way.
     pub async fn find_orphans(&self, horizon: DateTime<Utc>) -> Result<Orphans, UpstreamError> {

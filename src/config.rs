@@ -5,6 +5,7 @@
 //! the mock model runs only where it was asked for. `.env.template` names every setting; a test holds it
 //! to what is read here.
 
+mod access;
 mod origin;
 mod reader;
 mod records;
@@ -14,6 +15,7 @@ pub use self::records::{JournalSettings, RecordSettings};
 
 use self::reader::{MICRO, MILLI, Reader, is_private};
 use crate::analysis::MicroUsd;
+use crate::identity::AccessSettings;
 use crate::ledger::Budgets;
 use crate::pricing::{PriceError, PriceList, StoragePrices};
 use crate::session::FrameNumber;
@@ -22,6 +24,7 @@ use crate::vision::claude::ClaudeSettings;
 use secrecy::SecretString;
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
 use url::Url;
@@ -33,6 +36,8 @@ const MIB: u64 = 1 << 20;
 pub struct Settings {
     /// Where and for whom it listens.
     pub server: ServerSettings,
+    /// How callers sign in.
+    pub access: AccessSettings,
     /// Where frames are kept.
     pub storage: StorageSettings,
     /// Where records are kept.
@@ -144,6 +149,8 @@ pub struct LogSettings {
     pub level: String,
     /// One JSON object a line instead of text.
     pub json: bool,
+    /// The file that lines of the audit are appended to; they are among the others when absent.
+    pub audit: Option<PathBuf>,
 }
 
 /// All that is wrong with the settings.
@@ -182,6 +189,7 @@ impl Settings {
         let server = reader.server();
         let storage = reader.storage();
         let records = reader.records();
+        let access = reader.access(records.as_ref());
         let journal = reader.journal();
         let model = reader.model();
         let storage_prices = reader.storage_prices();
@@ -195,6 +203,7 @@ impl Settings {
             {
                 Ok(Self {
                     server,
+                    access,
                     storage,
                     records,
                     journal,
@@ -246,11 +255,11 @@ impl ServerSettings {
 impl Reader<'_> {
     fn server(&mut self) -> ServerSettings {
         let host = self.parsed("HOST", "an IP address").unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        if !host.is_loopback() && !self.flag("ALLOW_UNAUTHENTICATED") {
+        if !host.is_loopback() && !self.flag("ALLOW_UNAUTHENTICATED") && !self.signs_in() {
             self.problem(format!(
-                "HOST={host} can be reached from other machines and this version has no sign-in: anybody could see \
-                 every swimmer. Keep HOST=127.0.0.1, or set ALLOW_UNAUTHENTICATED=true where something in front \
-                 of the service lets in only whom you trust"
+                "HOST={host} can be reached from other machines and nobody has to sign in: anybody could see every \
+                 swimmer. Set API_KEYS=true or OIDC_ISSUER, keep HOST=127.0.0.1, or set ALLOW_UNAUTHENTICATED=true \
+                 where something in front of the service lets in only whom you trust"
             ));
         }
         let origins = self.text("CORS_ORIGINS").unwrap_or_default();
@@ -435,6 +444,6 @@ impl Reader<'_> {
                 false
             }
         };
-        LogSettings { level, json }
+        LogSettings { level, json, audit: self.text("AUDIT_LOG").map(PathBuf::from) }
     }
 }

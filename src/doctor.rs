@@ -37,6 +37,10 @@ pub async fn examine(settings: &Settings, parts: &Parts, out: &mut (impl Write +
     }
     writeln!(out, "model: {}", model_in_words(settings))?;
     all_well &= report(settings, out, "the model looked up", parts.vision.check().await)?;
+    writeln!(out, "sign-in: {}", sign_in_in_words(settings))?;
+    if settings.access.oidc.is_some() {
+        all_well &= report(settings, out, "the keys of the OpenID provider", parts.identity.check().await)?;
+    }
     Ok(all_well)
 }
 
@@ -104,6 +108,18 @@ fn model_in_words(settings: &Settings) -> String {
     }
 }
 
+fn sign_in_in_words(settings: &Settings) -> String {
+    let keys = settings.access.api_keys.then(|| "API keys".to_owned());
+    let provider = settings.access.oidc.as_ref().map(|it| format!("tokens of {}", it.issuer));
+    let anonymous = settings.access.anonymous.then(|| "anonymous sessions".to_owned());
+    let ways: Vec<String> = [keys, provider, anonymous].into_iter().flatten().collect();
+    if ways.is_empty() {
+        "none; everybody who reaches the service is let in".to_owned()
+    } else {
+        ways.join(", ")
+    }
+}
+
 /// Which setting to mend.
 pub fn advice(settings: &Settings, error: &UpstreamError) -> String {
     match (error.service, &settings.records) {
@@ -146,6 +162,16 @@ fn advice_by_kind(service: Service, kind: UpstreamErrorKind) -> &'static str {
         (Service::Model, K::TooLarge | K::Rejected | K::InvalidResponse) => {
             "ANTHROPIC_BASE_URL does not speak the Claude Messages API"
         }
+        (Service::Provider, K::NotFound) => {
+            "OIDC_ISSUER publishes no keys there; set OIDC_JWKS_URL to where it does"
+        }
+        (Service::Provider, K::Unavailable | K::Timeout) => {
+            "OIDC_ISSUER (or OIDC_JWKS_URL) cannot be reached from here, or is down"
+        }
+        (
+            Service::Provider,
+            K::Unauthorized | K::Exhausted | K::TooLarge | K::Rejected | K::InvalidResponse,
+        ) => "OIDC_ISSUER (or OIDC_JWKS_URL) is no OpenID provider, or not exactly as it spells itself",
         (Service::Storage, K::Exhausted) => "the storage's quota is used up",
         (_, K::RateLimited { .. }) => "it answers, but asks to slow down; try again later",
     }

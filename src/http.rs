@@ -23,6 +23,7 @@ pub use upload::UploadGate;
 
 use crate::coach::Coach;
 use crate::config::ServerSettings;
+use crate::identity::Identity;
 use crate::pricing::StoragePrices;
 use crate::storage::mock::MockStorageClient;
 use axum::Router;
@@ -38,6 +39,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub struct AppState {
     /// The verbs.
     pub coach: Coach,
+    /// Who sends a request.
+    pub identity: Identity,
     /// Bounds the memory of uploads under way.
     pub uploads: UploadGate,
     /// Whether the service should be sent requests.
@@ -65,8 +68,9 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         .route("/api/v1/sessions/{id}/events", get(events::listen))
         .route("/api/v1/sessions/{id}/cancel", post(analysis::cancel))
         .route("/api/v1/sessions/{id}/chat", post(chat::ask))
+        .route("/api/v1/sessions/{id}/claim", post(sessions::claim))
         .route("/api/v1/usage", get(usage::show))
-        .layer(middleware::from_fn(auth::identify));
+        .layer(middleware::from_fn_with_state(state.clone(), auth::identify));
     let mut table = api
         // What operators and load balancers call.
         .route("/health", get(health::live))

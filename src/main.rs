@@ -7,7 +7,10 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
+use swimcoach::access::{KeyId, Scope};
+use swimcoach::admin::{self, NewKey};
 use swimcoach::config::{RecordSettings, ServerSettings, Settings};
+use swimcoach::identity::KeyRing;
 use swimcoach::metadata::journal::Subject;
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
 use swimcoach::run::{self, Parts};
@@ -54,6 +57,11 @@ enum Command {
         #[arg(long)]
         records_are_empty: bool,
     },
+    /// Makes, shows, replaces or revokes API keys, in the records that the settings name
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Shows, sends or gives up the writes that wait on this machine because Snowflake was down
     Journal {
         #[command(subcommand)]
@@ -73,6 +81,40 @@ enum JournalCommand {
     Drop {
         /// The session or charge, as `list` shows it
         about: Subject,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Makes a key and shows it, this once
+    Create {
+        /// For whom: keys of one owner see the same sessions
+        #[arg(long)]
+        owner: String,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        name: String,
+        /// What it may do: read, upload, ask, delete, export, impersonate; may be repeated [default: all but impersonate]
+        #[arg(long = "scope")]
+        scopes: Vec<Scope>,
+        /// For how many days it counts [default: without an end]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        expires_in_days: Option<u32>,
+    },
+    /// Shows every key, without secrets
+    List,
+    /// Makes a key in the place of another
+    Rotate {
+        /// The key, as `list` shows it
+        id: KeyId,
+        /// How many hours the old one counts longer
+        #[arg(long, default_value_t = 24)]
+        grace_hours: u32,
+    },
+    /// Makes a key count no more
+    Revoke {
+        /// The key, as `list` shows it
+        id: KeyId,
     },
 }
 
@@ -116,6 +158,7 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
         Command::Journal { command: JournalCommand::Drop { about } } => {
             drop_from_journal(environment()?, about).await
         }
+        Command::Key { command } => key(environment()?, command).await.map(|()| true),
         Command::Health => health().await,
     }
 }
@@ -134,7 +177,7 @@ async fn demo(port: u16) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(settings: Settings, listener: TcpListener) -> Result<(), Box<dyn Error>> {
-    telemetry::start(&settings.log);
+    telemetry::start(&settings.log)?;
     let stop = stop_on_signal()?;
     let address = listener.local_addr()?;
     let parts = Parts::build(&settings, address).await?;
@@ -148,7 +191,7 @@ async fn sweep(
     horizon: DateTime<Utc>,
     records_are_empty: bool,
 ) -> Result<(), Box<dyn Error>> {
-    telemetry::start(&settings.log);
+    telemetry::start(&settings.log)?;
     if matches!(settings.records, RecordSettings::InMemory) {
         return Err(
             "records are kept in memory, so every session in storage would look like one that failed; set \
@@ -179,8 +222,31 @@ async fn sweep(
     Ok(())
 }
 
+async fn key(settings: Settings, command: KeyCommand) -> Result<(), Box<dyn Error>> {
+    telemetry::start(&settings.log)?;
+    if matches!(settings.records, RecordSettings::InMemory) {
+        return Err("records are kept in memory, so a key would be gone at once; set SNOWFLAKE_ACCOUNT or DATABASE_URL \
+                    to where the service keeps its records"
+            .into());
+    }
+    let keys = KeyRing::new(Parts::build_beside(&settings).await?.sessions);
+    let mut out = io::stdout();
+    match command {
+        KeyCommand::Create { owner, name, scopes, expires_in_days } => {
+            let new = NewKey { owner, name, scopes, days: expires_in_days };
+            admin::create_key(&keys, new, &mut out).await?;
+        }
+        KeyCommand::List => admin::list_keys(&keys, &mut out).await?,
+        KeyCommand::Rotate { id, grace_hours } => {
+            admin::rotate_key(&keys, &id, grace_hours, &mut out).await?;
+        }
+        KeyCommand::Revoke { id } => admin::revoke_key(&keys, &id, &mut out).await?,
+    }
+    Ok(())
+}
+
 async fn migrate(settings: Settings, dry_run: bool) -> Result<(), Box<dyn Error>> {
-    telemetry::start(&settings.log);
+    telemetry::start(&settings.log)?;
     let mut out = io::stdout();
     let RecordSettings::Snowflake(snowflake) = &settings.records else {
         writeln!(out, "nothing to do: an embedded database brings its tables up to date when it is opened")?;
@@ -217,7 +283,7 @@ async fn list_journal(settings: Settings) -> Result<(), Box<dyn Error>> {
 
 /// Says whether everything arrived.
 async fn drain_journal(settings: Settings) -> Result<bool, Box<dyn Error>> {
-    telemetry::start(&settings.log);
+    telemetry::start(&settings.log)?;
     let mut out = io::stdout();
     let Some(drained) = run::drain_journal(&settings).await? else {
         return no_journal(&mut out).map(|()| true);
@@ -231,7 +297,7 @@ async fn drain_journal(settings: Settings) -> Result<bool, Box<dyn Error>> {
 
 /// Says whether anything waited of the session or charge.
 async fn drop_from_journal(settings: Settings, about: Subject) -> Result<bool, Box<dyn Error>> {
-    telemetry::start(&settings.log);
+    telemetry::start(&settings.log)?;
     let mut out = io::stdout();
     let Some(journal) = run::open_journal(&settings).await? else {
         return no_journal(&mut out).map(|()| true);

@@ -10,6 +10,7 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::coach::Coach;
 use crate::config::{ModelSettings, Settings, StorageSettings};
 use crate::http::{self, AppState, Readiness, UploadGate};
+use crate::identity::Identity;
 use crate::metadata::SessionStore;
 use crate::metadata::journal::JournaledSessionStore;
 use crate::metrics::{self, Metrics};
@@ -44,6 +45,8 @@ pub struct Parts {
     pub sessions: Arc<dyn SessionStore>,
     /// The journal before the store of records, where there is one.
     pub journal: Option<Arc<JournaledSessionStore>>,
+    /// Who sends a request.
+    pub identity: Identity,
     /// What looks at frames.
     pub vision: Arc<dyn VisionClient>,
     /// The catalogue.
@@ -120,7 +123,8 @@ impl Parts {
             ModelSettings::Mock => Arc::new(MockVision::new()),
             ModelSettings::Claude(claude) => Arc::new(ClaudeVision::new(claude, &catalog)?),
         };
-        Ok(Self { storage, mock_storage, sessions, journal, vision, catalog, metrics })
+        let identity = Identity::new(&settings.access, Arc::clone(&sessions))?;
+        Ok(Self { storage, mock_storage, sessions, journal, identity, vision, catalog, metrics })
     }
 
     /// The verbs over these parts.
@@ -159,6 +163,7 @@ pub async fn serve(
     let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
     let state = AppState {
         coach: coach.clone(),
+        identity: parts.identity,
         uploads: UploadGate::new(&settings.uploads),
         readiness: Arc::clone(&readiness),
         storage_prices: settings.storage_prices,

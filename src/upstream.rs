@@ -46,6 +46,8 @@ pub enum Service {
     Records,
     /// What looks at frames.
     Model,
+    /// Where callers sign in.
+    Provider,
 }
 
 impl std::fmt::Display for Service {
@@ -54,6 +56,7 @@ impl std::fmt::Display for Service {
             Self::Storage => "storage",
             Self::Records => "records",
             Self::Model => "model",
+            Self::Provider => "OpenID provider",
         })
     }
 }

@@ -3,30 +3,29 @@
 //! A handler takes one of the extractors here. Each proves that the caller has the scope it is named for, so none can
 //! be forgotten.
 
+use super::AppState;
 use super::error::ApiError;
-use crate::access::Scope;
+use super::layers::Named;
+use crate::access::{Caller, Scope, SessionToken};
+use crate::audit::{self, Deed};
+use crate::identity::{Credentials, IdentityError};
 use crate::session::Owner;
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
-use std::collections::BTreeSet;
+use axum::response::{IntoResponse, Response};
+use secrecy::ExposeSecret;
 
-/// Who sends a request.
-#[derive(Debug, Clone)]
-pub(super) struct Caller {
-    /// In whose name the request acts.
-    pub(super) owner: Owner,
-    /// What the caller may do.
-    pub(super) scopes: BTreeSet<Scope>,
-}
+/// Where the first version's front end puts its key.
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Whom a key acts for.
+pub(super) const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+/// The token of anonymous sessions: given out with the first one, and sent to claim them.
+pub(super) const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
-/// Finds out who sends a request; handlers and inner layers find the [`Caller`] in its extensions.
-pub(super) async fn identify(mut request: Request, next: Next) -> Response {
-    let caller = Caller { owner: Owner::local(), scopes: Scope::ALL.into() };
-    request.extensions_mut().insert(caller);
-    next.run(request).await
-}
+/// What somebody may do who is nobody yet.
+const MAKES_SESSIONS: [&str; 2] = ["/api/v1/analysis/upload", "/api/v1/sessions"];
 
 /// A caller who may read.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ macro_rules! scoped {
             type Rejection = ApiError;
 
             async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-                caller_with(parts, Scope::$scope).map(Self)
+                caller_with(parts, Scope::$scope).map(|it| Self(it.owner.clone()))
             }
         }
     )*};
@@ -63,12 +62,130 @@ scoped! {
     MayDelete: Delete,
 }
 
-/// The owner in whose name the request acts, if its caller has the scope.
-fn caller_with(parts: &Parts, scope: Scope) -> Result<Owner, ApiError> {
-    // A route that no layer finds the caller of lets nobody in.
-    let caller = parts.extensions.get::<Caller>().ok_or(ApiError::Unauthenticated)?;
-    if !caller.scopes.contains(&scope) {
-        return Err(ApiError::MissingScope(scope));
+/// A caller who may take an anonymous session, and whose that is until then.
+#[derive(Debug)]
+pub(super) struct MayClaim {
+    /// Who claims it.
+    pub(super) caller: Caller,
+    /// The holder of the token that came with the request.
+    pub(super) from: Owner,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for MayClaim {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let caller = caller_with(parts, Scope::Upload)?.clone();
+        if !caller.is_known {
+            return Err(IdentityError::Missing.into());
+        }
+        let token = text(&parts.headers, &SESSION_TOKEN).and_then(SessionToken::parse);
+        // What is the caller's own already needs no token.
+        let from = token.map_or_else(|| caller.owner.clone(), |it| it.owner());
+        Ok(Self { caller, from })
     }
-    Ok(caller.owner.clone())
+}
+
+/// The caller, who has the scope.
+fn caller_with(parts: &Parts, scope: Scope) -> Result<&Caller, ApiError> {
+    // A route that no layer finds the caller of lets nobody in.
+    let caller = parts.extensions.get::<Caller>().ok_or(IdentityError::Missing)?;
+    if caller.scopes.contains(&scope) { Ok(caller) } else { Err(ApiError::MissingScope(scope)) }
+}
+
+/// Finds out who sends a request; handlers and inner layers find the [`Caller`] in its extensions. Somebody new is told
+/// the token that their sessions belong to.
+pub(super) async fn identify(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let caller = match caller(&app, &parts).await {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            super::extract::drain(Request::from_parts(parts, body)).await;
+            return ApiError::from(refusal).into_response();
+        }
+    };
+    let new_token = caller.new_token.clone();
+    let audited = Audited::new(&caller, &parts);
+    parts.extensions.insert(caller);
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    audited.answered(response.status());
+    if response.status().is_success()
+        && let Some(token) = new_token
+        && let Ok(mut value) = HeaderValue::from_str(token.expose_secret())
+    {
+        value.set_sensitive(true);
+        response.headers_mut().insert(SESSION_TOKEN, value);
+    }
+    response
+}
+
+/// What the audit says of a request.
+struct Audited {
+    owner: Owner,
+    action: String,
+    path: String,
+    request_id: String,
+}
+
+impl Audited {
+    fn new(caller: &Caller, parts: &Parts) -> Self {
+        let route = parts.extensions.get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+        let named = parts.extensions.get::<Named>();
+        Self {
+            owner: caller.owner.clone(),
+            action: format!("{} {route}", parts.method),
+            path: parts.uri.path().to_owned(),
+            request_id: named.map(|it| it.request_id.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn answered(&self, status: StatusCode) {
+        let session = self.path.split('/').find_map(|it| it.parse().ok());
+        audit::record(&Deed {
+            owner: &self.owner,
+            action: &self.action,
+            session,
+            object: &self.path,
+            status: status.as_u16(),
+            request_id: &self.request_id,
+        });
+    }
+}
+
+async fn caller(app: &AppState, parts: &Parts) -> Result<Caller, IdentityError> {
+    let headers = &parts.headers;
+    let route = parts.extensions.get::<MatchedPath>().map(|it| it.as_str().trim_end_matches('/'));
+    let makes_sessions = parts.method == Method::POST && route.is_some_and(|it| MAKES_SESSIONS.contains(&it));
+    let credentials = Credentials { token: token(headers)?, user: text(headers, &USER_ID) };
+    app.identity.caller(credentials, makes_sessions).await
+}
+
+/// The key or token of a request. Two that differ are none: it is not known which of them counts.
+fn token(headers: &HeaderMap) -> Result<Option<&str>, IdentityError> {
+    let unreadable = IdentityError::Invalid("the header cannot be read, or names another scheme than Bearer");
+    let mut tokens = Vec::new();
+    for value in headers.get_all(header::AUTHORIZATION) {
+        let value = value.to_str().ok().and_then(|it| it.split_once(' '));
+        match value.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+            Some((_, token)) => tokens.push(token.trim()),
+            None => return Err(unreadable),
+        }
+    }
+    for value in headers.get_all(API_KEY) {
+        match value.to_str() {
+            Ok(key) => tokens.push(key.trim()),
+            Err(_) => return Err(unreadable),
+        }
+    }
+    tokens.dedup();
+    match tokens[..] {
+        [] => Ok(None),
+        [token] => Ok(Some(token)),
+        _ => Err(IdentityError::Invalid("there are two that differ")),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    // A name that cannot be read must not count as none.
+    headers.get(name).map(|it| it.to_str().unwrap_or_default())
 }

@@ -4,6 +4,7 @@
 
 use crate::access::Scope;
 use crate::coach::{CoachError, UploadError};
+use crate::identity::IdentityError;
 use crate::session::Failure;
 use crate::storage::mock::RedeemError;
 use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
@@ -27,8 +28,8 @@ const COME_BACK: Duration = Duration::from_secs(5);
 pub(super) enum ApiError {
     #[error(transparent)]
     Coach(#[from] CoachError),
-    #[error("say who you are: send a key or a token as Authorization: Bearer")]
-    Unauthenticated,
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error("this key may not do that: it lacks the scope {}", .0.as_str())]
     MissingScope(Scope),
     #[error("there is nothing at this path")]
@@ -117,6 +118,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_secs_f64().ceil().max(1.0);
             if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.0}")) {
@@ -133,7 +137,7 @@ impl From<&ApiError> for Problem {
         use StatusCode as S;
         match error {
             ApiError::Coach(error) => Self::from(error),
-            ApiError::Unauthenticated => Self::new(S::UNAUTHORIZED, "unauthenticated", error),
+            ApiError::Identity(error) => Self::from(error),
             ApiError::MissingScope(_) => Self::new(S::FORBIDDEN, "scope_missing", error),
             ApiError::NotFound => Self::new(S::NOT_FOUND, "not_found", error),
             ApiError::MethodNotAllowed => Self::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", error),
@@ -160,6 +164,22 @@ impl From<&ApiError> for Problem {
                 Self { cause: Some(upstream::chain(error)), ..Self::from(&ApiError::Panic) }
             }
             ApiError::Panic => Self::new(S::INTERNAL_SERVER_ERROR, "internal", error),
+        }
+    }
+}
+
+impl From<&IdentityError> for Problem {
+    fn from(error: &IdentityError) -> Self {
+        use StatusCode as S;
+        match error {
+            IdentityError::Missing => Self::new(S::UNAUTHORIZED, "unauthenticated", error),
+            IdentityError::Invalid(why) => Self {
+                cause: Some((*why).to_owned()),
+                ..Self::new(S::UNAUTHORIZED, "unauthenticated", error)
+            },
+            IdentityError::MayNotImpersonate => Self::new(S::FORBIDDEN, "scope_missing", error),
+            IdentityError::InvalidUser => Self::new(S::BAD_REQUEST, "invalid_user", error),
+            IdentityError::Upstream(error) => Self::from(error),
         }
     }
 }
@@ -244,6 +264,7 @@ impl From<&UpstreamError> for Problem {
             Service::Storage => ("storage_unavailable", "frames cannot be stored or read just now"),
             Service::Records => ("records_unavailable", "records cannot be written or read just now"),
             Service::Model => ("model_unavailable", "the model cannot be asked just now"),
+            Service::Provider => ("sign_in_unavailable", "it cannot be checked just now who you are"),
         };
         let (status, retry_after) = match error.kind {
             UpstreamErrorKind::RateLimited { retry_after } => {

@@ -1,5 +1,6 @@
 //! What happens to every request: its id, its problem body, its log line, and who may call from a browser.
 
+use super::auth::{API_KEY, SESSION_TOKEN, USER_ID};
 use super::error::{Problem, REQUEST_ID};
 use super::events::LAST_EVENT_ID;
 use crate::config::AllowedOrigin;
@@ -88,8 +89,15 @@ impl Drop for Asked {
 
 /// Who may call from a browser, and what their scripts may read.
 pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
-    const EXPOSED: [HeaderName; 5] =
-        [header::ETAG, header::LINK, header::LOCATION, header::RETRY_AFTER, REQUEST_ID];
+    const EXPOSED: [HeaderName; 7] = [
+        header::ETAG,
+        header::LINK,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        header::WWW_AUTHENTICATE,
+        REQUEST_ID,
+        SESSION_TOKEN,
+    ];
     let origins = origins.to_vec();
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| {
@@ -102,7 +110,9 @@ pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
             LAST_EVENT_ID,
-            HeaderName::from_static("x-api-key"),
+            API_KEY,
+            USER_ID,
+            SESSION_TOKEN,
             REQUEST_ID,
         ])
         .expose_headers(EXPOSED)

@@ -4,7 +4,7 @@
 
 use super::AppState;
 use super::analysis::FrameReply;
-use super::auth::{MayDelete, MayRead};
+use super::auth::{MayClaim, MayDelete, MayRead};
 use super::chat::Message;
 use super::error::{ApiError, ProblemBody};
 use super::events::ProgressReply;
@@ -103,6 +103,16 @@ pub(super) struct DeleteReply {
     bytes_deleted: u64,
     /// Records removed.
     records_deleted: u64,
+}
+
+/// An anonymous session that is the caller's now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ClaimReply {
+    session_id: SessionId,
+    /// Whose it is: the key's owner, the user that the key acts for, or the subject of the token.
+    user_id: String,
+    /// A sentence for people.
+    message: &'static str,
 }
 
 /// Which page of sessions.
@@ -221,6 +231,32 @@ pub(super) async fn delete(
         bytes_deleted: deleted.frames.bytes,
         records_deleted: deleted.records,
     }))
+}
+
+/// Makes an anonymous session the caller's. Its token comes as `X-Session-Token`; what is the caller's already needs none.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/claim",
+    tag = "sessions",
+    params(
+        ("id" = SessionId, Path, description = "the session"),
+        ("X-Session-Token" = Option<String>, Header, description = "the token that was given out with the session"),
+    ),
+    responses(
+        (status = 200, body = ClaimReply),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "there is no such session of that token, and none of the caller's"),
+        (status = 502, body = ProblemBody, content_type = "application/problem+json", description = "records gave an answer that makes no sense"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "records are down"),
+    ),
+)]
+pub(super) async fn claim(
+    State(app): State<AppState>,
+    MayClaim { caller, from }: MayClaim,
+    ApiPath(id): ApiPath<SessionId>,
+) -> Result<Json<ClaimReply>, ApiError> {
+    app.coach.claim_session(&caller.owner, &from, id).await?;
+    let message = "The session is yours; the token of the anonymous session opens it no more.";
+    Ok(Json(ClaimReply { session_id: id, user_id: caller.user_id, message }))
 }
 
 impl From<SessionRecord> for SessionDetail {

@@ -1,6 +1,8 @@
 //! What the service answers, in process and over fakes. Every answer is held to the description of the API.
 
+mod access;
 mod analyze;
+mod anonymous;
 mod browsers;
 mod budget;
 mod cancel;

@@ -4,6 +4,7 @@
 
 mod durable;
 mod events;
+mod keys;
 mod outages;
 
 use crate::support::breakable_records::BreakableRecords;

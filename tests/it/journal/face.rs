@@ -13,6 +13,7 @@ use swimcoach::catalog::Catalog;
 use swimcoach::coach::Coach;
 use swimcoach::config::Settings;
 use swimcoach::http::{AppState, Readiness, UploadGate, router};
+use swimcoach::identity::Identity;
 use swimcoach::metadata::SessionStore;
 use swimcoach::metadata::journal::{Journal, JournaledSessionStore};
 use swimcoach::metrics::{self, Metrics};
@@ -36,6 +37,7 @@ async fn readiness(store: &Arc<JournaledSessionStore>) -> (StatusCode, Value, Va
     );
     let state = AppState {
         coach,
+        identity: Identity::new(&settings.access, Arc::<JournaledSessionStore>::clone(store)).unwrap(),
         uploads: UploadGate::new(&settings.uploads),
         readiness: Arc::new(Readiness::default()),
         storage_prices: settings.storage_prices,

@@ -20,13 +20,14 @@ use swimcoach::catalog::Catalog;
 use swimcoach::coach::Coach;
 use swimcoach::config::{AllowedOrigin, Settings};
 use swimcoach::http::{self, AppState, Readiness, UploadGate};
+use swimcoach::identity::Identity;
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// The service and the handles of what it stands on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TestApp {
     settings: Arc<Settings>,
     router: Router,
@@ -36,7 +37,9 @@ pub(crate) struct TestApp {
     pub(crate) storage: Arc<FaultyStorage>,
     pub(crate) records: Arc<FaultyRecords>,
     pub(crate) vision: Arc<ScriptedVision>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What every request brings to say who sends it.
+    token: Option<String>,
 }
 
 impl TestApp {
@@ -66,13 +69,18 @@ impl TestApp {
         )
     }
 
+    /// The same service as somebody else reaches it, who brings this token with every request.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
     fn over(
         settings: Arc<Settings>,
         storage: Arc<FaultyStorage>,
         records: Arc<FaultyRecords>,
         vision: Arc<ScriptedVision>,
     ) -> Self {
-        let metrics = Metrics::default();
+        let metrics = Arc::new(Metrics::default());
         let coach = Coach::new(
             Arc::<FaultyStorage>::clone(&storage),
             Arc::<FaultyRecords>::clone(&records),
@@ -85,6 +93,7 @@ impl TestApp {
         let draining = CancellationToken::new();
         let state = AppState {
             coach: coach.clone(),
+            identity: Identity::new(&settings.access, Arc::<FaultyRecords>::clone(&records)).unwrap(),
             uploads: UploadGate::new(&settings.uploads),
             readiness: Arc::clone(&readiness),
             storage_prices: settings.storage_prices,
@@ -92,11 +101,15 @@ impl TestApp {
             mock_storage: Some(Arc::clone(&storage.inner)),
         };
         let router = http::router(state, &settings.server);
-        Self { settings, router, coach, readiness, draining, storage, records, vision, metrics }
+        Self { settings, router, coach, readiness, draining, storage, records, vision, metrics, token: None }
     }
 
     /// Sends any request; what comes back is held to the description of the API.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Reply {
+        if let Some(token) = &self.token {
+            let value = format!("Bearer {token}").parse().unwrap();
+            request.headers_mut().entry(header::AUTHORIZATION).or_insert(value);
+        }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let response = self.router.clone().oneshot(request).await.unwrap();

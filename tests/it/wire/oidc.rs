@@ -1,0 +1,285 @@
+//! Tokens of an OpenID provider, against one that runs in this process.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use crate::support::app::TestApp;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use chrono::Utc;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, OnceLock};
+use swimcoach::identity::OidcSettings;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+const PAGE: &str = "https://coach.example";
+
+/// A key that signs tokens.
+struct Signer {
+    kid: &'static str,
+    private: EncodingKey,
+    /// The public key as a PEM text, which a forger knows.
+    public: String,
+}
+
+impl Signer {
+    fn new(kid: &'static str) -> Self {
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+        let pem = |label: &str, der: &[u8]| {
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64_STANDARD.encode(der))
+        };
+        let private = EncodingKey::from_rsa_pem(pem("PRIVATE KEY", private.as_ref()).as_bytes()).unwrap();
+        Self { kid, private, public: pem("PUBLIC KEY", public.as_ref()) }
+    }
+
+    fn jwk(&self) -> Value {
+        let mut jwk =
+            serde_json::to_value(Jwk::from_encoding_key(&self.private, Algorithm::RS256).unwrap()).unwrap();
+        jwk["kid"] = json!(self.kid);
+        jwk
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let header = Header { kid: Some(self.kid.to_owned()), ..Header::new(Algorithm::RS256) };
+        encode(&header, claims, &self.private).unwrap()
+    }
+}
+
+/// The two keys of all tests; making one takes a while.
+fn signers() -> &'static [Signer; 2] {
+    static SIGNERS: OnceLock<[Signer; 2]> = OnceLock::new();
+    SIGNERS.get_or_init(|| [Signer::new("first"), Signer::new("second")])
+}
+
+/// A provider that publishes keys.
+struct Provider {
+    issuer: String,
+    keys: Arc<Mutex<(Value, usize)>>,
+    serving: JoinHandle<()>,
+}
+
+impl Provider {
+    async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let keys = Arc::new(Mutex::new((json!({"keys": [signers()[0].jwk()]}), 0)));
+        let (published, discovered) = (Arc::clone(&keys), issuer.clone());
+        let app = Router::new()
+            .route(
+                "/.well-known/openid-configuration",
+                get(async move || {
+                    Json(json!({"issuer": discovered, "jwks_uri": format!("{discovered}/jwks")}))
+                }),
+            )
+            .route(
+                "/jwks",
+                get(async move || {
+                    let mut keys = published.lock().unwrap();
+                    keys.1 += 1;
+                    Json(keys.0.clone())
+                }),
+            );
+        let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { issuer, keys, serving }
+    }
+
+    fn publish(&self, keys: &Value) {
+        self.keys.lock().unwrap().0 = json!({"keys": keys});
+    }
+
+    /// How often its keys were asked for.
+    fn asked(&self) -> usize {
+        self.keys.lock().unwrap().1
+    }
+
+    /// A service that takes its tokens, as Clerk issues them for a page.
+    fn service(&self) -> TestApp {
+        self.service_with(None, &[PAGE])
+    }
+
+    fn service_with(&self, audience: Option<&str>, parties: &[&str]) -> TestApp {
+        let issuer = self.issuer.clone();
+        TestApp::with(|it| {
+            it.access.oidc = Some(OidcSettings {
+                issuer,
+                audience: audience.map(str::to_owned),
+                authorized_parties: parties.iter().map(|it| (*it).to_owned()).collect(),
+                jwks_url: None,
+            });
+        })
+    }
+
+    /// Claims that are in order for the next minute.
+    fn claims(&self) -> Value {
+        let now = Utc::now().timestamp();
+        json!({"iss": self.issuer, "sub": "user_2abc", "azp": PAGE, "iat": now, "nbf": now, "exp": now + 60})
+    }
+}
+
+fn but(mut claims: Value, name: &str, value: Value) -> Value {
+    if value.is_null() {
+        claims.as_object_mut().unwrap().remove(name);
+    } else {
+        claims[name] = value;
+    }
+    claims
+}
+
+async fn status(app: &TestApp, token: &str) -> StatusCode {
+    app.with_token(token).get("/api/v1/sessions").await.status
+}
+
+#[tokio::test]
+async fn a_token_of_the_provider_opens_the_sessions_of_its_subject() {
+    let provider = Provider::start().await;
+    let app = provider.service();
+    let token = signers()[0].sign(&provider.claims());
+    let member = app.with_token(&token);
+
+    let session = member.uploaded(crate::support::form::Form::frames(1)).await;
+    let later = signers()[0].sign(&but(provider.claims(), "exp", json!(Utc::now().timestamp() + 90)));
+    let of_another = signers()[0].sign(&but(provider.claims(), "sub", json!("user_2abd")));
+
+    assert_eq!(member.show(&session).await.status, StatusCode::OK);
+    assert_eq!(status(&member, &later).await, StatusCode::OK);
+    let stranger = app.with_token(&of_another).show(&session).await;
+    stranger.problem(StatusCode::NOT_FOUND, "session_not_found");
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_wholly_in_order_opens_nothing() {
+    let provider = Provider::start().await;
+    let app = provider.service();
+    let (claims, now) = (provider.claims(), Utc::now().timestamp());
+    let [signer, stranger] = signers();
+    let unsigned = {
+        let part = |it: &Value| BASE64_URL_SAFE_NO_PAD.encode(it.to_string());
+        format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT", "kid": "first"})), part(&claims))
+    };
+    let with_public_key = {
+        let header = Header { kid: Some("first".to_owned()), ..Header::new(Algorithm::HS256) };
+        encode(&header, &claims, &EncodingKey::from_secret(signer.public.as_bytes())).unwrap()
+    };
+    let forged = {
+        let header = Header { kid: Some("first".to_owned()), ..Header::new(Algorithm::RS256) };
+        encode(&header, &claims, &stranger.private).unwrap()
+    };
+    let other_algorithm = {
+        let header = Header { kid: Some("first".to_owned()), ..Header::new(Algorithm::RS512) };
+        encode(&header, &claims, &signer.private).unwrap()
+    };
+    let nameless = encode(&Header::new(Algorithm::RS256), &claims, &signer.private).unwrap();
+    let whole = signer.sign(&claims);
+    assert_eq!(status(&app, &whole).await, StatusCode::OK);
+
+    for (what, token) in [
+        ("another issuer", signer.sign(&but(claims.clone(), "iss", json!("https://evil.example")))),
+        ("no issuer", signer.sign(&but(claims.clone(), "iss", Value::Null))),
+        ("another page", signer.sign(&but(claims.clone(), "azp", json!("https://evil.example")))),
+        ("no page", signer.sign(&but(claims.clone(), "azp", Value::Null))),
+        ("expired", signer.sign(&but(claims.clone(), "exp", json!(now - 40)))),
+        ("no end", signer.sign(&but(claims.clone(), "exp", Value::Null))),
+        ("not yet valid", signer.sign(&but(claims.clone(), "nbf", json!(now + 120)))),
+        ("no subject", signer.sign(&but(claims.clone(), "sub", Value::Null))),
+        ("an empty subject", signer.sign(&but(claims.clone(), "sub", json!("")))),
+        ("unsigned", unsigned),
+        ("signed with the public key as a secret", with_public_key),
+        ("signed by another key", forged),
+        ("an algorithm that is not the key's", other_algorithm),
+        ("no key named", nameless),
+        ("an unknown key", stranger.sign(&claims)),
+        ("cut", whole.rsplit_once('.').unwrap().0.to_owned()),
+        ("changed", whole.replacen('.', ".e", 1)),
+        ("no token", "a.b.c".to_owned()),
+        ("too long", format!("{whole}{}", "A".repeat(9_000))),
+    ] {
+        let reply = app.with_token(&token).get("/api/v1/sessions").await;
+
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{what}");
+        reply.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    }
+}
+
+#[tokio::test]
+async fn a_token_must_be_for_the_audience_where_one_is_set() {
+    let provider = Provider::start().await;
+    let app = provider.service_with(Some("swimcoach"), &[]);
+    let with = |audience: Value| signers()[0].sign(&but(provider.claims(), "aud", audience));
+
+    assert_eq!(status(&app, &with(json!("swimcoach"))).await, StatusCode::OK);
+    assert_eq!(status(&app, &with(json!(["others", "swimcoach"]))).await, StatusCode::OK);
+    for audience in [json!("others"), json!([]), Value::Null] {
+        assert_eq!(status(&app, &with(audience.clone())).await, StatusCode::UNAUTHORIZED, "{audience}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_rotated_are_found_and_unknown_ones_do_not_make_us_ask_again_and_again() {
+    let provider = Provider::start().await;
+    let app = provider.service();
+    let [first, second] = signers();
+    let [old, new] = [first, second].map(|it| it.sign(&provider.claims()));
+    assert_eq!(status(&app, &old).await, StatusCode::OK);
+
+    for _ in 0..20 {
+        assert_eq!(status(&app, &new).await, StatusCode::UNAUTHORIZED);
+    }
+    let asked = provider.asked();
+    provider.publish(&json!([second.jwk()]));
+    tokio::time::advance(std::time::Duration::from_secs(31)).await;
+
+    assert_eq!(asked, 1);
+    assert_eq!(status(&app, &new).await, StatusCode::OK);
+    assert_eq!(status(&app, &old).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(provider.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_provider_is_down_known_keys_count_for_a_day_and_without_any_nobody_is_let_in() {
+    let provider = Provider::start().await;
+    let (known, unknown) = (provider.service(), provider.service());
+    let token = {
+        let end = Utc::now().timestamp() + 3 * 86_400;
+        signers()[0].sign(&but(provider.claims(), "exp", json!(end)))
+    };
+    assert_eq!(status(&known, &token).await, StatusCode::OK);
+    provider.serving.abort();
+    let down = unknown.with_token(&token).get("/api/v1/sessions").await;
+
+    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    let after_hours = status(&known, &token).await;
+    tokio::time::advance(std::time::Duration::from_hours(23)).await;
+    let after_a_day = status(&known, &token).await;
+
+    down.problem(StatusCode::SERVICE_UNAVAILABLE, "sign_in_unavailable");
+    assert_eq!(after_hours, StatusCode::OK);
+    assert_eq!(after_a_day, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_signers_is_not_used() {
+    let provider = Provider::start().await;
+    let secret = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
+    let mut for_encryption = signers()[0].jwk();
+    for_encryption["use"] = json!("enc");
+    provider.publish(&json!([
+        {"kty": "oct", "kid": "shared", "k": secret, "alg": "HS256"},
+        for_encryption,
+    ]));
+    let app = provider.service();
+    let header = Header { kid: Some("shared".to_owned()), ..Header::new(Algorithm::HS256) };
+    let shared = encode(&header, &provider.claims(), &EncodingKey::from_secret(&[7; 32])).unwrap();
+
+    assert_eq!(status(&app, &shared).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&app, &signers()[0].sign(&provider.claims())).await, StatusCode::UNAUTHORIZED);
+}
