@@ -7,7 +7,7 @@ pub mod r2;
 pub mod mock;
 
 use crate::session::{FrameNumber, SessionId};
-use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
+use crate::upstream::UpstreamError;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -81,10 +81,16 @@ pub trait StorageClient: Debug + Send + Sync {
         ttl: Duration,
     ) -> Result<PresignedPut, UpstreamError>;
 
+    /// What is pending of a session, by number.
+    async fn list_pending(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError>;
+
     /// The bytes that are pending for a frame, if they are at most `max_bytes`. Never reads more than that.
     async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError>;
 
-    /// Removes everything that is pending of a session and says how much that was.
+    /// Removes what is pending for a frame, if anything is.
+    async fn remove_pending(&self, path: &FramePath) -> Result<(), UpstreamError>;
+
+    /// Removes everything that is pending of a session, whatever it is called, and says how much that was.
     async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError>;
 
     /// Up to 1000 ids of sessions of which something is pending, in ascending order, all greater than `after`.
@@ -114,8 +120,11 @@ pub struct FramePath {
 }
 
 impl FramePath {
-    /// What every key begins with.
+    /// What the keys of all frames begin with.
     pub const ROOT: &str = "frames/";
+
+    /// What the keys of all pending objects begin with.
+    pub const PENDING_ROOT: &str = "pending/";
 
     /// The path of a frame.
     pub fn new(session: SessionId, number: FrameNumber) -> Self {
@@ -124,29 +133,48 @@ impl FramePath {
 
     /// What the keys of all frames of a session begin with, and those of no other.
     pub fn prefix(session: SessionId) -> String {
-        format!("{}{session}/", Self::ROOT)
+        prefix_in(Self::ROOT, session)
     }
 
-    /// What the keys of pending objects begin with.
-    pub const PENDING_ROOT: &str = "pending/";
+    /// What the keys of everything begin with that is pending of a session, and those of no other.
+    pub fn pending_prefix(session: SessionId) -> String {
+        prefix_in(Self::PENDING_ROOT, session)
+    }
 
     /// The key under which bytes are pending for the frame.
     pub fn pending_key(&self) -> String {
-        format!("{}{}/{:04}.jpg", Self::PENDING_ROOT, self.session, self.number.get())
+        self.key_in(Self::PENDING_ROOT)
     }
 
-    /// The path that a key spells, if it spells one.
+    /// The path of the frame that a key spells, if it spells one.
     pub fn parse(key: &str) -> Option<Self> {
-        let (session, file) = key.strip_prefix(Self::ROOT)?.split_once('/')?;
+        Self::parse_in(Self::ROOT, key)
+    }
+
+    /// The path of the frame for which bytes are pending under a key, if it spells one.
+    pub fn parse_pending(key: &str) -> Option<Self> {
+        Self::parse_in(Self::PENDING_ROOT, key)
+    }
+
+    fn key_in(self, root: &str) -> String {
+        format!("{root}{}/{:04}.jpg", self.session, self.number.get())
+    }
+
+    fn parse_in(root: &str, key: &str) -> Option<Self> {
+        let (session, file) = key.strip_prefix(root)?.split_once('/')?;
         let digits = file.strip_suffix(".jpg").filter(|it| it.len() == 4)?;
         let path = Self::new(session.parse().ok()?, FrameNumber::new(digits.parse().ok()?)?);
-        (path.to_string() == key).then_some(path)
+        (path.key_in(root) == key).then_some(path)
     }
+}
+
+fn prefix_in(root: &str, session: SessionId) -> String {
+    format!("{root}{session}/")
 }
 
 impl fmt::Display for FramePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}/{:04}.jpg", Self::ROOT, self.session, self.number.get())
+        f.write_str(&self.key_in(Self::ROOT))
     }
 }
 
@@ -251,7 +279,7 @@ pub struct ExpectedFrame {
     pub size_bytes: u64,
 }
 
-/// A request that stores one frame, to be sent by whoever has the bytes.
+/// A request that makes one frame pending, to be sent by whoever has the bytes.
 #[derive(Clone)]
 pub struct PresignedPut {
     /// Where to PUT.
@@ -267,11 +295,6 @@ impl Debug for PresignedPut {
         // The URL is a credential.
         f.debug_struct("PresignedPut").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
-}
-
-/// What a storage does not do yet.
-fn not_yet(operation: &'static str) -> UpstreamError {
-    UpstreamError::new(Service::Storage, operation, UpstreamErrorKind::Rejected, "not there yet")
 }
 
 #[cfg(test)]
@@ -293,6 +316,19 @@ mod tests {
             "videos/0193a5b0-7c1e-7000-8000-000000000001/0007.jpg",
         ] {
             assert_eq!(FramePath::parse(key), None, "{key}");
+            let pending = key.replace("frames/", "pending/");
+            assert_eq!(FramePath::parse_pending(&pending), None, "{pending}");
         }
+    }
+
+    #[test]
+    fn what_is_pending_is_no_frame_and_a_frame_is_not_pending() {
+        let path: FramePath =
+            FramePath::parse("frames/0193a5b0-7c1e-7000-8000-000000000001/0007.jpg").unwrap();
+
+        assert_eq!(path.pending_key(), "pending/0193a5b0-7c1e-7000-8000-000000000001/0007.jpg");
+        assert_eq!(FramePath::parse_pending(&path.pending_key()), Some(path));
+        assert_eq!(FramePath::parse(&path.pending_key()), None);
+        assert_eq!(FramePath::parse_pending(&path.to_string()), None);
     }
 }

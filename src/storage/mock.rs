@@ -37,9 +37,19 @@ pub struct MockStorageClient {
 
 #[derive(Default)]
 struct Kept {
-    objects: BTreeMap<FramePath, Object>,
+    frames: Objects,
+    pending: Objects,
+    /// Of both together.
     bytes: u64,
 }
+
+type Objects = BTreeMap<FramePath, Object>;
+
+/// Which of the two.
+type Area = fn(&mut Kept) -> &mut Objects;
+
+const FRAMES: Area = |it| &mut it.frames;
+const PENDING: Area = |it| &mut it.pending;
 
 struct Object {
     jpeg: Bytes,
@@ -101,25 +111,28 @@ impl MockStorageClient {
         Self { clock: Box::new(clock), ..self }
     }
 
-    /// The keys of all objects, in order.
+    /// The keys of all objects, in order, those of pending ones last.
     pub fn keys(&self) -> Vec<String> {
-        self.kept().objects.keys().map(FramePath::to_string).collect()
+        let kept = self.kept();
+        let frames = kept.frames.keys().map(FramePath::to_string);
+        frames.chain(kept.pending.keys().map(FramePath::pending_key)).collect()
     }
 
-    /// What an object carries beside its bytes.
+    /// What a frame carries beside its bytes.
     pub fn metadata(&self, path: &FramePath) -> Option<FrameMetadata> {
-        self.kept().objects.get(path).and_then(|it| it.metadata)
+        self.kept().frames.get(path).and_then(|it| it.metadata)
     }
 
     /// The bytes and entity tag behind a presigned GET. `query` is the URL's.
     pub fn redeem_get(&self, key: &str, query: &str) -> Result<(Bytes, String), RedeemError> {
-        let path = self.signed_path("GET", key, query, None)?;
+        let path = FramePath::parse(key).ok_or(RedeemError::SignatureMismatch)?;
+        self.verify("GET", key, query, None)?;
         let kept = self.kept();
-        let object = kept.objects.get(&path).ok_or(RedeemError::NotFound)?;
+        let object = kept.frames.get(&path).ok_or(RedeemError::NotFound)?;
         Ok((object.jpeg.clone(), object.etag.clone()))
     }
 
-    /// Stores what a presigned PUT brings, unless something is there. `query` is the URL's.
+    /// Keeps what a presigned PUT brings as pending, unless something is. `query` is the URL's.
     pub fn redeem_put(
         &self,
         key: &str,
@@ -129,22 +142,16 @@ impl MockStorageClient {
         if put.content_type != Some(CONTENT_TYPE) || put.if_none_match != Some("*") {
             return Err(RedeemError::SignatureMismatch);
         }
-        let path = self.signed_path("PUT", key, query, Some(put.jpeg.len() as u64))?;
+        let path = FramePath::parse_pending(key).ok_or(RedeemError::SignatureMismatch)?;
+        self.verify("PUT", key, query, Some(put.jpeg.len() as u64))?;
         let mut kept = self.kept();
-        if kept.objects.contains_key(&path) {
+        if kept.pending.contains_key(&path) {
             return Err(RedeemError::AlreadyExists);
         }
-        kept.put(path, put.jpeg, None, self.capacity_bytes).ok_or(RedeemError::Full)
+        kept.put(PENDING, path, put.jpeg, None, self.capacity_bytes).ok_or(RedeemError::Full)
     }
 
-    fn signed_path(
-        &self,
-        method: &str,
-        key: &str,
-        query: &str,
-        length: Option<u64>,
-    ) -> Result<FramePath, RedeemError> {
-        let path = FramePath::parse(key).ok_or(RedeemError::SignatureMismatch)?;
+    fn verify(&self, method: &str, key: &str, query: &str, length: Option<u64>) -> Result<(), RedeemError> {
         let value =
             |name: &str| url::form_urlencoded::parse(query.as_bytes()).find(|it| it.0 == name).map(|it| it.1);
         let expires: i64 =
@@ -152,27 +159,27 @@ impl MockStorageClient {
         let signature = value("signature")
             .and_then(|it| hex::decode(it.as_bytes()).ok())
             .ok_or(RedeemError::SignatureMismatch)?;
-        let signed = self.sign(method, &path, expires, length).verify_slice(&signature);
+        let signed = self.sign(method, key, expires, length).verify_slice(&signature);
         if signed.is_err() {
             return Err(RedeemError::SignatureMismatch);
         }
         match DateTime::from_timestamp(expires, 0) {
-            Some(until) if (self.clock)() <= until => Ok(path),
+            Some(until) if (self.clock)() <= until => Ok(()),
             _ => Err(RedeemError::Expired),
         }
     }
 
-    fn sign(&self, method: &str, path: &FramePath, expires: i64, length: Option<u64>) -> Hmac<Sha256> {
+    fn sign(&self, method: &str, key: &str, expires: i64, length: Option<u64>) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new(&self.signing_key.into());
         let length = length.map_or_else(String::new, |it| it.to_string());
-        mac.update(format!("{method}\n{path}\n{expires}\n{length}").as_bytes());
+        mac.update(format!("{method}\n{key}\n{expires}\n{length}").as_bytes());
         mac
     }
 
     fn presign(
         &self,
         method: &'static str,
-        path: &FramePath,
+        key: &str,
         ttl: Duration,
         length: Option<u64>,
     ) -> Result<(Url, DateTime<Utc>), UpstreamError> {
@@ -183,8 +190,8 @@ impl MockStorageClient {
         }
         let expires_at = (self.clock)() + TimeDelta::from_std(ttl).unwrap_or_default();
         let expires = expires_at.timestamp();
-        let signature = self.sign(method, path, expires, length).finalize().into_bytes();
-        let relative = format!("_mock/storage/{path}?expires={expires}&signature={}", hex::encode(signature));
+        let signature = self.sign(method, key, expires, length).finalize().into_bytes();
+        let relative = format!("_mock/storage/{key}?expires={expires}&signature={}", hex::encode(signature));
         let mut base = self.public_url.clone();
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
@@ -211,13 +218,14 @@ impl Kept {
     /// Stores an object; `None` when there is no room for it.
     fn put(
         &mut self,
+        area: Area,
         path: FramePath,
         jpeg: Bytes,
         metadata: Option<FrameMetadata>,
         capacity: u64,
     ) -> Option<StoredFrame> {
         let size_bytes = jpeg.len() as u64;
-        let replaced = self.objects.get(&path).map_or(0, |it| it.jpeg.len() as u64);
+        let replaced = area(self).get(&path).map_or(0, |it| it.jpeg.len() as u64);
         let bytes = self.bytes - replaced + size_bytes;
         if capacity < bytes {
             return None;
@@ -225,18 +233,49 @@ impl Kept {
         // Equal bytes must have equal tags; nobody is kept out by them, so speed is all that counts.
         let etag = format!("{:032x}", xxh3_128(&jpeg));
         self.bytes = bytes;
-        self.objects.insert(path, Object { jpeg, etag: etag.clone(), metadata });
+        area(self).insert(path, Object { jpeg, etag: etag.clone(), metadata });
         Some(StoredFrame { path, size_bytes, etag })
     }
 
-    fn of_session(&self, session: SessionId) -> impl Iterator<Item = StoredFrame> {
-        let range = FramePath::new(session, FrameNumber::FIRST)..=FramePath::new(session, FrameNumber::LAST);
-        self.objects.range(range).map(|(path, object)| StoredFrame {
-            path: *path,
-            size_bytes: object.jpeg.len() as u64,
-            etag: object.etag.clone(),
-        })
+    fn remove(&mut self, area: Area, path: &FramePath) {
+        let removed = area(self).remove(path);
+        self.bytes -= removed.map_or(0, |it| it.jpeg.len() as u64);
     }
+
+    /// Removes everything of a session.
+    fn remove_all(&mut self, area: Area, session: SessionId) -> DeletedFrames {
+        let mut deleted = DeletedFrames::default();
+        for gone in of_session(area(self), session) {
+            self.remove(area, &gone.path);
+            deleted.frames += 1;
+            deleted.bytes += gone.size_bytes;
+        }
+        deleted
+    }
+}
+
+fn of_session(objects: &Objects, session: SessionId) -> Vec<StoredFrame> {
+    let range = FramePath::new(session, FrameNumber::FIRST)..=FramePath::new(session, FrameNumber::LAST);
+    objects.range(range).map(|(path, object)| object.stored(*path)).collect()
+}
+
+/// A page of the sessions that have objects.
+fn sessions_after(objects: &Objects, after: Option<SessionId>) -> Vec<SessionId> {
+    let sessions = objects.keys().map(|it| it.session);
+    let mut sessions: Vec<SessionId> = sessions.filter(|it| after.is_none_or(|after| after < *it)).collect();
+    sessions.dedup();
+    sessions.truncate(PAGE);
+    sessions
+}
+
+impl Object {
+    fn stored(&self, path: FramePath) -> StoredFrame {
+        StoredFrame { path, size_bytes: self.jpeg.len() as u64, etag: self.etag.clone() }
+    }
+}
+
+fn full(operation: &'static str) -> UpstreamError {
+    UpstreamError::new(Service::Storage, operation, UpstreamErrorKind::Exhausted, RedeemError::Full)
 }
 
 #[async_trait]
@@ -247,14 +286,8 @@ impl StorageClient for MockStorageClient {
         jpeg: Bytes,
         metadata: &FrameMetadata,
     ) -> Result<StoredFrame, UpstreamError> {
-        self.kept().put(*path, jpeg, Some(*metadata), self.capacity_bytes).ok_or_else(|| {
-            UpstreamError::new(
-                Service::Storage,
-                "upload_frame",
-                UpstreamErrorKind::Exhausted,
-                RedeemError::Full,
-            )
-        })
+        let stored = self.kept().put(FRAMES, *path, jpeg, Some(*metadata), self.capacity_bytes);
+        stored.ok_or_else(|| full("upload_frame"))
     }
 
     async fn upload_new_frame(
@@ -263,27 +296,16 @@ impl StorageClient for MockStorageClient {
         jpeg: Bytes,
         metadata: &FrameMetadata,
     ) -> Result<NewFrame, UpstreamError> {
-        let _not_yet = (path, jpeg, metadata);
-        Err(super::not_yet("upload_new_frame"))
-    }
-
-    async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError> {
-        let _not_yet = (path, max_bytes);
-        Err(super::not_yet("download_pending"))
-    }
-
-    async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
-        let _not_yet = session;
-        Ok(DeletedFrames::default())
-    }
-
-    async fn list_pending_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
-        let _not_yet = after;
-        Ok(Vec::new())
+        let mut kept = self.kept();
+        if let Some(object) = kept.frames.get(path) {
+            return Ok(NewFrame::Exists(object.stored(*path)));
+        }
+        let stored = kept.put(FRAMES, *path, jpeg, Some(*metadata), self.capacity_bytes);
+        stored.map(NewFrame::Stored).ok_or_else(|| full("upload_new_frame"))
     }
 
     async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {
-        Ok(match self.kept().objects.get(&frame.path) {
+        Ok(match self.kept().frames.get(&frame.path) {
             Some(object) if object.etag == frame.etag => Download::Frame(object.jpeg.clone()),
             Some(_) => Download::Changed,
             None => Download::Missing,
@@ -291,37 +313,46 @@ impl StorageClient for MockStorageClient {
     }
 
     async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
-        Ok(self.kept().of_session(session).collect())
+        Ok(of_session(&self.kept().frames, session))
     }
 
     async fn list_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
-        let kept = self.kept();
-        let mut sessions: Vec<SessionId> = kept
-            .objects
-            .keys()
-            .map(|it| it.session)
-            .filter(|it| after.is_none_or(|after| after < *it))
-            .collect();
-        sessions.dedup();
-        sessions.truncate(PAGE);
-        Ok(sessions)
+        Ok(sessions_after(&self.kept().frames, after))
     }
 
     async fn delete_frames(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
-        let mut kept = self.kept();
-        let gone: Vec<StoredFrame> = kept.of_session(session).collect();
-        let mut deleted = DeletedFrames::default();
-        for frame in gone {
-            kept.objects.remove(&frame.path);
-            kept.bytes -= frame.size_bytes;
-            deleted.frames += 1;
-            deleted.bytes += frame.size_bytes;
+        Ok(self.kept().remove_all(FRAMES, session))
+    }
+
+    async fn list_pending(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
+        Ok(of_session(&self.kept().pending, session))
+    }
+
+    async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError> {
+        let kept = self.kept();
+        let Some(object) = kept.pending.get(path) else { return Ok(Pending::Missing) };
+        let size_bytes = object.jpeg.len() as u64;
+        if max_bytes < size_bytes {
+            return Ok(Pending::TooLarge(size_bytes));
         }
-        Ok(deleted)
+        Ok(Pending::Bytes(object.jpeg.clone()))
+    }
+
+    async fn remove_pending(&self, path: &FramePath) -> Result<(), UpstreamError> {
+        self.kept().remove(PENDING, path);
+        Ok(())
+    }
+
+    async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
+        Ok(self.kept().remove_all(PENDING, session))
+    }
+
+    async fn list_pending_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
+        Ok(sessions_after(&self.kept().pending, after))
     }
 
     async fn presigned_get(&self, path: &FramePath, ttl: Duration) -> Result<Url, UpstreamError> {
-        Ok(self.presign("GET", path, ttl, None)?.0)
+        Ok(self.presign("GET", &path.to_string(), ttl, None)?.0)
     }
 
     async fn presigned_put(
@@ -330,7 +361,7 @@ impl StorageClient for MockStorageClient {
         expect: &ExpectedFrame,
         ttl: Duration,
     ) -> Result<PresignedPut, UpstreamError> {
-        let (url, expires_at) = self.presign("PUT", path, ttl, Some(expect.size_bytes))?;
+        let (url, expires_at) = self.presign("PUT", &path.pending_key(), ttl, Some(expect.size_bytes))?;
         let headers = [
             ("content-length", expect.size_bytes.to_string()),
             ("content-type", CONTENT_TYPE.to_owned()),

@@ -27,7 +27,9 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider,
 };
-use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
+use aws_sdk_s3::operation::head_object::HeadObjectError;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::tls;
 use bytes::Bytes;
@@ -182,42 +184,93 @@ impl R2StorageClient {
         jpeg: Bytes,
         metadata: &FrameMetadata,
     ) -> Result<String, UpstreamError> {
-        let metadata = metadata.entries(path).map(|(name, value)| (name.to_owned(), value));
-        let request = self.client.put_object().bucket(&self.bucket).key(path.to_string());
-        let request = request.content_type(CONTENT_TYPE).set_metadata(Some(HashMap::from(metadata)));
-        // Bytes and not a stream: the SDK then signs their SHA-256, and the server checks it.
-        let sent = request.body(ByteStream::from(jpeg)).send().await;
+        let sent = self.put_request(path, jpeg, *metadata).send().await;
         let stored = sent.map_err(|it| failure("PutObject", &it))?;
         entity_tag("PutObject", stored.e_tag())
     }
 
-    async fn get(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {
-        let sent = self.client.get_object().bucket(&self.bucket).key(frame.path.to_string()).send().await;
+    /// The entity tag of the frame once it is stored; `None` where something is there already.
+    async fn put_new(
+        &self,
+        path: &FramePath,
+        jpeg: Bytes,
+        metadata: &FrameMetadata,
+    ) -> Result<Option<String>, UpstreamError> {
+        let sent = self.put_request(path, jpeg, *metadata).if_none_match("*").send().await;
+        match sent {
+            Err(error) if error.raw_response().is_some_and(|it| it.status().as_u16() == 412) => Ok(None),
+            Err(error) => Err(failure("PutObject", &error)),
+            Ok(stored) => entity_tag("PutObject", stored.e_tag()).map(Some),
+        }
+    }
+
+    fn put_request(&self, path: &FramePath, jpeg: Bytes, metadata: FrameMetadata) -> PutObjectFluentBuilder {
+        let metadata = metadata.entries(path).map(|(name, value)| (name.to_owned(), value));
+        let request = self.client.put_object().bucket(&self.bucket).key(path.to_string());
+        let request = request.content_type(CONTENT_TYPE).set_metadata(Some(HashMap::from(metadata)));
+        // Bytes and not a stream: the SDK then signs their SHA-256, and the server checks it.
+        request.body(ByteStream::from(jpeg))
+    }
+
+    /// The frame that is there, as storage knows it. One that has gone since it was met is as good as a failure.
+    async fn head(&self, path: &FramePath) -> Result<StoredFrame, UpstreamError> {
+        let sent = self.client.head_object().bucket(&self.bucket).key(path.to_string()).send().await;
         let object = match sent {
-            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
-                return Ok(Download::Missing);
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
+                let why = "what was there a moment ago is gone";
+                return Err(UpstreamError::new(
+                    Service::Storage,
+                    "HeadObject",
+                    UpstreamErrorKind::Unavailable,
+                    why,
+                ));
             }
-            sent => sent.map_err(|it| failure("GetObject", &it))?,
+            sent => sent.map_err(|it| failure("HeadObject", &it))?,
         };
+        let etag = entity_tag("HeadObject", object.e_tag())?;
+        Ok(StoredFrame { path: *path, size_bytes: length("HeadObject", object.content_length)?, etag })
+    }
+
+    async fn get(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {
+        let Some(object) = self.open(frame.path.to_string()).await? else { return Ok(Download::Missing) };
         let etag = entity_tag("GetObject", object.e_tag())?;
-        let size_bytes = object.content_length.and_then(|it| u64::try_from(it).ok());
-        let size_bytes =
-            size_bytes.ok_or_else(|| not_understood("GetObject", "an object without a length"))?;
+        let size_bytes = length("GetObject", object.content_length)?;
         // Before the body is read, so that something huge under the key takes no memory.
         if etag != frame.etag || size_bytes != frame.size_bytes {
             return Ok(Download::Changed);
         }
-        let broken = |why: String| {
-            UpstreamError::new(Service::Storage, "GetObject", UpstreamErrorKind::Unavailable, why)
-        };
-        let body =
-            object.body.collect().await.map_err(|error| broken(format!("the body broke off: {error}")))?;
-        let jpeg = body.into_bytes();
-        if jpeg.len() as u64 != size_bytes {
-            return Err(broken("the body is shorter than announced".to_owned()));
-        }
-        Ok(Download::Frame(jpeg))
+        read_whole(object.body, size_bytes).await.map(Download::Frame)
     }
+
+    async fn get_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError> {
+        let Some(object) = self.open(path.pending_key()).await? else { return Ok(Pending::Missing) };
+        let size_bytes = length("GetObject", object.content_length)?;
+        if max_bytes < size_bytes {
+            return Ok(Pending::TooLarge(size_bytes));
+        }
+        read_whole(object.body, size_bytes).await.map(Pending::Bytes)
+    }
+
+    /// An object whose body is not read yet; `None` where there is none.
+    async fn open(&self, key: String) -> Result<Option<GetObjectOutput>, UpstreamError> {
+        let sent = self.client.get_object().bucket(&self.bucket).key(key).send().await;
+        match sent {
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => Ok(None),
+            sent => sent.map(Some).map_err(|it| failure("GetObject", &it)),
+        }
+    }
+}
+
+/// The body of an object of that size.
+async fn read_whole(body: ByteStream, size_bytes: u64) -> Result<Bytes, UpstreamError> {
+    let broken =
+        |why: String| UpstreamError::new(Service::Storage, "GetObject", UpstreamErrorKind::Unavailable, why);
+    let body = body.collect().await.map_err(|error| broken(format!("the body broke off: {error}")))?;
+    let bytes = body.into_bytes();
+    if bytes.len() as u64 != size_bytes {
+        return Err(broken("the body is shorter than announced".to_owned()));
+    }
+    Ok(bytes)
 }
 
 impl Debug for R2StorageClient {
@@ -246,23 +299,15 @@ impl StorageClient for R2StorageClient {
         jpeg: Bytes,
         metadata: &FrameMetadata,
     ) -> Result<NewFrame, UpstreamError> {
-        let _not_yet = (path, jpeg, metadata);
-        Err(super::not_yet("upload_new_frame"))
-    }
-
-    async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError> {
-        let _not_yet = (path, max_bytes);
-        Err(super::not_yet("download_pending"))
-    }
-
-    async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
-        let _not_yet = session;
-        Ok(DeletedFrames::default())
-    }
-
-    async fn list_pending_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
-        let _not_yet = after;
-        Ok(Vec::new())
+        let size_bytes = jpeg.len() as u64;
+        let put = async {
+            match self.ask("PutObject", || self.put_new(path, jpeg.clone(), metadata)).await? {
+                Some(etag) => Ok(NewFrame::Stored(StoredFrame { path: *path, size_bytes, etag })),
+                // It may be this very frame, stored by a try whose answer was lost.
+                None => self.ask("HeadObject", || self.head(path)).await.map(NewFrame::Exists),
+            }
+        };
+        self.call("PutObject", put).await
     }
 
     async fn download_frame(&self, frame: &StoredFrame) -> Result<Download, UpstreamError> {
@@ -270,15 +315,38 @@ impl StorageClient for R2StorageClient {
     }
 
     async fn list_frames(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
-        self.call("ListObjectsV2", self.frames_of(session)).await
+        let frames = self.frames_under(FramePath::prefix(session), FramePath::parse);
+        self.call("ListObjectsV2", frames).await
     }
 
     async fn list_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
-        self.call("ListObjectsV2", self.sessions_after(after)).await
+        self.call("ListObjectsV2", self.sessions_after(FramePath::ROOT, after)).await
     }
 
     async fn delete_frames(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
-        self.call("DeleteObjects", self.delete_all_of(session)).await
+        self.call("DeleteObjects", self.delete_all_under(FramePath::prefix(session))).await
+    }
+
+    async fn list_pending(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
+        let pending = self.frames_under(FramePath::pending_prefix(session), FramePath::parse_pending);
+        self.call("ListObjectsV2", pending).await
+    }
+
+    async fn download_pending(&self, path: &FramePath, max_bytes: u64) -> Result<Pending, UpstreamError> {
+        self.call("GetObject", self.ask("GetObject", || self.get_pending(path, max_bytes))).await
+    }
+
+    async fn remove_pending(&self, path: &FramePath) -> Result<(), UpstreamError> {
+        let key = path.pending_key();
+        self.call("DeleteObject", self.ask("DeleteObject", || self.delete_one(&key))).await
+    }
+
+    async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
+        self.call("DeleteObjects", self.delete_all_under(FramePath::pending_prefix(session))).await
+    }
+
+    async fn list_pending_sessions(&self, after: Option<SessionId>) -> Result<Vec<SessionId>, UpstreamError> {
+        self.call("ListObjectsV2", self.sessions_after(FramePath::PENDING_ROOT, after)).await
     }
 
     async fn presigned_get(&self, path: &FramePath, ttl: Duration) -> Result<Url, UpstreamError> {
@@ -309,7 +377,7 @@ impl StorageClient for R2StorageClient {
 fn class(operation: &str) -> OperationClass {
     match operation {
         "PutObject" | "ListObjectsV2" => OperationClass::A,
-        "GetObject" | "HeadBucket" => OperationClass::B,
+        "GetObject" | "HeadObject" | "HeadBucket" => OperationClass::B,
         "DeleteObject" => OperationClass::Free,
         // DeleteObjects is in none of the lists.
         _ => OperationClass::Unpublished,
@@ -332,6 +400,12 @@ async fn within<T>(
 fn entity_tag(operation: &'static str, etag: Option<&str>) -> Result<String, UpstreamError> {
     let etag = etag.map(|it| it.trim_matches('"').to_owned()).filter(|it| !it.is_empty());
     etag.ok_or_else(|| not_understood(operation, "an object without an entity tag"))
+}
+
+/// The length of an object in bytes.
+fn length(operation: &'static str, length: Option<i64>) -> Result<u64, UpstreamError> {
+    let length = length.and_then(|it| u64::try_from(it).ok());
+    length.ok_or_else(|| not_understood(operation, "an object without a length"))
 }
 
 fn not_understood(operation: &'static str, why: &'static str) -> UpstreamError {

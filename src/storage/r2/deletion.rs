@@ -1,8 +1,7 @@
-//! The removal of a session's objects, of which nothing may be counted that did not happen.
+//! The removal of objects, of which nothing may be counted that did not happen.
 
 use super::R2StorageClient;
 use super::error::failure;
-use crate::session::SessionId;
 use crate::storage::DeletedFrames;
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -15,9 +14,9 @@ use std::collections::HashSet;
 const DELETE_BATCH: usize = 1000;
 
 impl R2StorageClient {
-    /// Deletes all that lies under a session's prefix.
-    pub(super) async fn delete_all_of(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
-        let objects = self.objects_of(session).await?;
+    /// Deletes all that lies under a prefix.
+    pub(super) async fn delete_all_under(&self, prefix: String) -> Result<DeletedFrames, UpstreamError> {
+        let objects = self.objects_under(prefix).await?;
         let keys: Vec<&str> = objects.iter().map(|it| it.key.as_str()).collect();
         for batch in keys.chunks(DELETE_BATCH) {
             let left = match self.ask("DeleteObjects", || self.delete_batch(batch)).await {
@@ -50,7 +49,7 @@ impl R2StorageClient {
         Ok(keys.iter().copied().filter(|it| !gone.contains(it)).collect())
     }
 
-    async fn delete_one(&self, key: &str) -> Result<(), UpstreamError> {
+    pub(super) async fn delete_one(&self, key: &str) -> Result<(), UpstreamError> {
         let sent = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
         match sent {
             // R2 and S3 answer 204 where nothing is, other servers do not.

@@ -44,6 +44,8 @@ fn kind(response: &HttpResponse, code: Option<&str>) -> UpstreamErrorKind {
         // SlowDown comes with a 503, or inside a 200, where an error is known by its code alone.
         _ if code == Some("SlowDown") => UpstreamErrorKind::RateLimited { retry_after },
         200 if code.is_none() => UpstreamErrorKind::InvalidResponse,
+        // S3's word for two conditional writes that met; the next try finds one of them done.
+        409 if code == Some("ConditionalRequestConflict") => UpstreamErrorKind::Unavailable,
         401 | 403 => UpstreamErrorKind::Unauthorized,
         404 => UpstreamErrorKind::NotFound,
         // Not implemented, and a little later neither.

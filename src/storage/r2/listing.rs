@@ -34,9 +34,9 @@ pub(super) struct Listed {
 }
 
 impl R2StorageClient {
-    /// Every object that lies under a session's prefix, whatever it is called.
-    pub(super) async fn objects_of(&self, session: SessionId) -> Result<Vec<Listed>, UpstreamError> {
-        let mut query = Query { prefix: FramePath::prefix(session), ..Query::default() };
+    /// Every object that lies under a prefix, whatever it is called.
+    pub(super) async fn objects_under(&self, prefix: String) -> Result<Vec<Listed>, UpstreamError> {
+        let mut query = Query { prefix, ..Query::default() };
         let mut objects = Vec::new();
         loop {
             let mut page = self.ask("ListObjectsV2", || self.page(&query)).await?;
@@ -48,10 +48,14 @@ impl R2StorageClient {
         }
     }
 
-    /// Every frame of a session. Keys are listed in order, and so are the numbers in them.
-    pub(super) async fn frames_of(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
-        let objects = self.objects_of(session).await?;
-        let frames = objects.into_iter().filter_map(|it| Some((FramePath::parse(&it.key)?, it)));
+    /// Everything under a prefix whose key spells a path. Keys are listed in order, and so are the numbers in them.
+    pub(super) async fn frames_under(
+        &self,
+        prefix: String,
+        path_of: fn(&str) -> Option<FramePath>,
+    ) -> Result<Vec<StoredFrame>, UpstreamError> {
+        let objects = self.objects_under(prefix).await?;
+        let frames = objects.into_iter().filter_map(|it| Some((path_of(&it.key)?, it)));
         let frames = frames.map(|(path, it)| {
             let etag = entity_tag("ListObjectsV2", it.etag.as_deref())?;
             Ok(StoredFrame { path, size_bytes: it.size_bytes, etag })
@@ -59,21 +63,22 @@ impl R2StorageClient {
         frames.collect()
     }
 
-    /// One page of sessions. A page of nothing but foreign prefixes is not the end.
+    /// One page of the sessions under a root. A page of nothing but foreign prefixes is not the end.
     pub(super) async fn sessions_after(
         &self,
+        root: &'static str,
         after: Option<SessionId>,
     ) -> Result<Vec<SessionId>, UpstreamError> {
         let mut query = Query {
-            prefix: FramePath::ROOT.to_owned(),
+            prefix: root.to_owned(),
             delimiter: Some("/"),
             // `~` sorts after the slash, and so after every key of the session.
-            start_after: after.map(|it| format!("{}{it}~", FramePath::ROOT)),
+            start_after: after.map(|it| format!("{root}{it}~")),
             token: None,
         };
         loop {
             let page = self.ask("ListObjectsV2", || self.page(&query)).await?;
-            let sessions = page.prefixes.iter().filter_map(|it| session_of(it));
+            let sessions = page.prefixes.iter().filter_map(|it| session_of(root, it));
             // A server that does not know start-after begins with sessions that were given already.
             let sessions: Vec<SessionId> = sessions.filter(|it| after < Some(*it)).collect();
             match page.next {
@@ -112,7 +117,6 @@ impl R2StorageClient {
     }
 }
 
-fn session_of(prefix: &str) -> Option<SessionId> {
-    let session = prefix.strip_prefix(FramePath::ROOT)?.strip_suffix('/')?.parse().ok()?;
-    (FramePath::prefix(session) == prefix).then_some(session)
+fn session_of(root: &str, prefix: &str) -> Option<SessionId> {
+    prefix.strip_prefix(root)?.strip_suffix('/')?.parse().ok()
 }

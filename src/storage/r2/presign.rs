@@ -25,7 +25,7 @@ impl R2StorageClient {
         let length = i64::try_from(expect.size_bytes).map_err(|error| rejected(error.to_string()))?;
         let lifetime = lifetime(ttl)?;
         let expires_at = Utc::now() + TimeDelta::from_std(ttl).unwrap_or_default();
-        let request = self.client.put_object().bucket(&self.bucket).key(path.to_string());
+        let request = self.client.put_object().bucket(&self.bucket).key(path.pending_key());
         let request = request.content_length(length).content_type(CONTENT_TYPE).if_none_match("*");
         let signed = request.presigned(lifetime).await.map_err(|it| failure("presign PutObject", &it))?;
         let headers = signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use std::time::Duration;
 use swimcoach::session::{FrameNumber, SessionId};
-use swimcoach::storage::{Download, ExpectedFrame, FramePath, PresignedPut, StorageClient};
+use swimcoach::storage::{ExpectedFrame, FramePath, Pending, PresignedPut, StorageClient};
 use url::Url;
 
 const TTL: Duration = Duration::from_mins(5);
@@ -88,7 +88,7 @@ async fn a_presigned_url_works_until_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_presigned_put_stores_once() {
+async fn a_presigned_put_makes_a_frame_pending_once() {
     let app = TestApp::new();
     let jpeg = pictures::jpeg(320, 240, 1);
     let (path, presigned) = presign_put(&app, &jpeg).await;
@@ -98,11 +98,12 @@ async fn a_presigned_put_stores_once() {
 
     assert_eq!(first.status, StatusCode::OK);
     let etag = first.header("etag").unwrap();
-    let stored = app.storage.list_frames(path.session).await.unwrap();
-    assert_eq!(etag, format!("\"{}\"", stored[0].etag));
+    let pending = app.storage.list_pending(path.session).await.unwrap();
+    assert_eq!(etag, format!("\"{}\"", pending[0].etag));
     second.problem(StatusCode::PRECONDITION_FAILED, "frame_exists");
-    let read = app.storage.download_frame(&stored[0]).await.unwrap();
-    assert_eq!(read, Download::Frame(jpeg.into()));
+    let read = app.storage.download_pending(&path, 1 << 20).await.unwrap();
+    assert_eq!(read, Pending::Bytes(jpeg.into()));
+    assert_eq!(app.storage.list_frames(path.session).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -129,7 +130,7 @@ async fn a_presigned_put_of_another_length_or_type_or_to_another_key_is_refused(
     }
     let read = open(&app, &presigned.url).await;
     read.problem(StatusCode::FORBIDDEN, "signature_mismatch");
-    assert_eq!(app.storage.list_frames(path.session).await.unwrap(), []);
+    assert_eq!(app.storage.list_pending(path.session).await.unwrap(), []);
 }
 
 #[tokio::test]

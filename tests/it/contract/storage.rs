@@ -24,7 +24,7 @@ use swimcoach::storage::mock::MockStorageClient;
 use swimcoach::storage::r2::{R2Settings, R2StorageClient};
 use swimcoach::storage::{
     CONTENT_TYPE, DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, MAX_PRESIGN_TTL,
-    PresignedPut, StorageClient, StoredFrame,
+    NewFrame, Pending, PresignedPut, StorageClient, StoredFrame,
 };
 use swimcoach::upstream::UpstreamErrorKind;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,9 @@ macro_rules! contract {
             what_is_not_there_is_no_error,
             an_upload_replaces_what_was_there,
             what_replaced_a_frame_is_not_taken_for_it,
+            a_new_frame_is_stored_where_there_is_none,
+            a_new_frame_does_not_replace_what_is_there,
+            of_many_new_frames_at_once_one_is_stored,
             equal_bytes_have_equal_tags_and_others_have_others,
             a_listing_shows_what_the_uploads_returned,
             frames_are_listed_by_number,
@@ -57,10 +60,15 @@ macro_rules! contract {
             whoever_holds_a_presigned_url_reads_the_frame,
             a_presigned_url_of_no_frame_finds_nothing,
             a_presigned_url_is_for_its_frame_and_its_method_only,
-            whoever_holds_a_presigned_request_stores_the_frame_once,
+            whoever_holds_a_presigned_request_makes_the_frame_pending_once,
             a_presigned_request_takes_no_other_length,
             a_presigned_request_takes_no_other_type,
             a_presigned_request_that_may_replace_is_refused,
+            a_presigned_request_is_for_what_is_pending_only,
+            what_is_pending_is_no_frame_and_outlives_frames_that_are_deleted,
+            what_is_pending_is_listed_and_read_up_to_a_size,
+            what_is_pending_is_removed_one_by_one_or_all_at_once,
+            sessions_of_which_something_is_pending_are_listed_in_order_after_the_given_one,
             a_presigned_url_stops_working,
             a_life_too_short_or_too_long_is_refused,
             nothing_that_gives_access_is_in_debug_output,
@@ -175,6 +183,21 @@ impl Opened {
         self.storage.upload_frame(&path, Bytes::copy_from_slice(jpeg), &METADATA).await.unwrap()
     }
 
+    async fn upload_new(&self, path: FramePath, jpeg: &[u8]) -> NewFrame {
+        self.storage.upload_new_frame(&path, Bytes::copy_from_slice(jpeg), &METADATA).await.unwrap()
+    }
+
+    /// Makes something pending, as a client does.
+    async fn make_pending(&self, path: FramePath, jpeg: &'static [u8]) {
+        let expect = ExpectedFrame { size_bytes: jpeg.len() as u64 };
+        let request = self.storage.presigned_put(&path, &expect, MINUTE).await.unwrap();
+        assert_eq!(put(&request, jpeg, &[]).await, StatusCode::OK);
+    }
+
+    async fn pending(&self, path: FramePath) -> Pending {
+        self.storage.download_pending(&path, 1000).await.unwrap()
+    }
+
     /// Many frames of one byte, in the quickest way that there is.
     async fn upload_many(&self, paths: &[FramePath]) {
         if let Behind::Bucket { server: Some(server), .. } = &self.behind {
@@ -265,11 +288,11 @@ impl Opened {
             return;
         }
         let sessions = self.sessions.lock().unwrap().clone();
-        join_all(sessions.into_iter().map(|it| self.storage.delete_frames(it))).await.into_iter().for_each(
-            |deleted| {
-                deleted.unwrap();
-            },
-        );
+        join_all(sessions.into_iter().map(async |it| {
+            self.storage.delete_frames(it).await.unwrap();
+            self.storage.delete_pending(it).await.unwrap();
+        }))
+        .await;
         let keys = self.foreign.lock().unwrap().clone();
         let (settings, client) = (self.bucket(), raw(self.bucket()));
         for some in keys.chunks(64) {
@@ -379,6 +402,46 @@ async fn what_replaced_a_frame_is_not_taken_for_it(opened: &Opened) {
 
         assert_eq!(opened.download(&stored).await, Download::Changed, "{other:?}");
     }
+}
+
+async fn a_new_frame_is_stored_where_there_is_none(opened: &Opened) {
+    let path = frame(opened.session(), 1);
+
+    let NewFrame::Stored(stored) = opened.upload_new(path, b"the frame").await else {
+        panic!("nothing was there");
+    };
+
+    assert_eq!((stored.path, stored.size_bytes), (path, 9));
+    assert_eq!(opened.download(&stored).await, Download::Frame(Bytes::from_static(b"the frame")));
+    assert_eq!(opened.storage.list_frames(path.session).await.unwrap(), [stored]);
+    assert_eq!(opened.metadata(path).await["width"], "1280");
+}
+
+async fn a_new_frame_does_not_replace_what_is_there(opened: &Opened) {
+    let path = frame(opened.session(), 1);
+    let stored = opened.upload(path, b"the first").await;
+
+    let other = opened.upload_new(path, b"second").await;
+    let same = opened.upload_new(path, b"the first").await;
+
+    assert_eq!(other, NewFrame::Exists(stored.clone()));
+    assert!([NewFrame::Exists(stored.clone()), NewFrame::Stored(stored.clone())].contains(&same), "{same:?}");
+    assert_eq!(opened.download(&stored).await, Download::Frame(Bytes::from_static(b"the first")));
+}
+
+async fn of_many_new_frames_at_once_one_is_stored(opened: &Opened) {
+    let path = frame(opened.session(), 1);
+    let jpegs: Vec<Vec<u8>> = (0..8).map(|it| vec![it; 1 << 16]).collect();
+
+    let answers = join_all(jpegs.iter().map(|it| opened.upload_new(path, it))).await;
+
+    let is_stored = |it: &NewFrame| matches!(it, NewFrame::Stored(_));
+    let winner = answers.iter().position(is_stored).unwrap();
+    let NewFrame::Stored(stored) = &answers[winner] else { panic!("it was stored") };
+    for (number, answer) in answers.iter().enumerate().filter(|it| it.0 != winner) {
+        assert_eq!(*answer, NewFrame::Exists(stored.clone()), "{number}");
+    }
+    assert_eq!(opened.download(stored).await, Download::Frame(jpegs[winner].clone().into()));
 }
 
 async fn equal_bytes_have_equal_tags_and_others_have_others(opened: &Opened) {
@@ -528,7 +591,7 @@ async fn presigned_put(opened: &Opened) -> (FramePath, PresignedPut) {
     (path, put)
 }
 
-async fn whoever_holds_a_presigned_request_stores_the_frame_once(opened: &Opened) {
+async fn whoever_holds_a_presigned_request_makes_the_frame_pending_once(opened: &Opened) {
     let (path, request) = presigned_put(opened).await;
 
     let first = put(&request, b"jpeg", &[]).await;
@@ -536,7 +599,7 @@ async fn whoever_holds_a_presigned_request_stores_the_frame_once(opened: &Opened
 
     assert_eq!(first, StatusCode::OK);
     assert_eq!(second, StatusCode::PRECONDITION_FAILED);
-    assert_eq!(opened.content(path).await.unwrap(), "jpeg");
+    assert_eq!(opened.pending(path).await, Pending::Bytes(Bytes::from_static(b"jpeg")));
 }
 
 async fn a_presigned_request_takes_no_other_length(opened: &Opened) {
@@ -546,7 +609,7 @@ async fn a_presigned_request_takes_no_other_length(opened: &Opened) {
     let shorter = put(&request, b"jpe", &[]).await;
 
     assert_eq!((longer, shorter), (StatusCode::FORBIDDEN, StatusCode::FORBIDDEN));
-    assert_eq!(opened.content(path).await, None);
+    assert_eq!(opened.pending(path).await, Pending::Missing);
 }
 
 async fn a_presigned_request_takes_no_other_type(opened: &Opened) {
@@ -557,17 +620,101 @@ async fn a_presigned_request_takes_no_other_type(opened: &Opened) {
 
     assert_eq!(page, StatusCode::FORBIDDEN);
     assert!(nothing.is_client_error(), "{nothing}");
-    assert_eq!(opened.content(path).await, None);
+    assert_eq!(opened.pending(path).await, Pending::Missing);
 }
 
 async fn a_presigned_request_that_may_replace_is_refused(opened: &Opened) {
     let (path, request) = presigned_put(opened).await;
-    opened.upload(path, b"kept").await;
+    opened.make_pending(path, b"kept").await;
 
     let status = put(&request, b"jpeg", &[("if-none-match", "")]).await;
 
     assert!(status.is_client_error(), "{status}");
-    assert_eq!(opened.content(path).await.unwrap(), "kept");
+    assert_eq!(opened.pending(path).await, Pending::Bytes(Bytes::from_static(b"kept")));
+}
+
+async fn a_presigned_request_is_for_what_is_pending_only(opened: &Opened) {
+    let (path, mut request) = presigned_put(opened).await;
+    let key = request.url.path().replace(FramePath::PENDING_ROOT, FramePath::ROOT);
+    request.url.set_path(&key);
+
+    let status = put(&request, b"jpeg", &[]).await;
+
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(opened.content(path).await, None);
+}
+
+async fn what_is_pending_is_no_frame_and_outlives_frames_that_are_deleted(opened: &Opened) {
+    let [start, session] = [SessionId::new(), opened.session()];
+    let path = frame(session, 1);
+    opened.make_pending(path, b"pending").await;
+
+    assert_eq!(opened.storage.list_frames(session).await.unwrap(), []);
+    assert!(!opened.sessions_after(start).await.contains(&session));
+    let url = opened.storage.presigned_get(&path, MINUTE).await.unwrap();
+    assert_eq!(get(url).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(opened.storage.delete_frames(session).await.unwrap(), DeletedFrames::default());
+    assert_eq!(opened.pending(path).await, Pending::Bytes(Bytes::from_static(b"pending")));
+}
+
+async fn what_is_pending_is_listed_and_read_up_to_a_size(opened: &Opened) {
+    let session = opened.session();
+    opened.upload(frame(session, 1), b"a frame").await;
+    opened.make_pending(frame(session, 12), b"twelve").await;
+    opened.make_pending(frame(session, 2), b"two").await;
+    let read = async |number, max_bytes| {
+        opened.storage.download_pending(&frame(session, number), max_bytes).await.unwrap()
+    };
+
+    let listed = opened.storage.list_pending(session).await.unwrap();
+
+    let listed = listed.iter().map(|it| (it.path.number.get(), it.size_bytes));
+    assert_eq!(listed.collect::<Vec<_>>(), [(2, 3), (12, 6)]);
+    assert_eq!(read(12, 6).await, Pending::Bytes(Bytes::from_static(b"twelve")));
+    assert_eq!(read(12, 5).await, Pending::TooLarge(6));
+    assert_eq!(read(1, 5).await, Pending::Missing);
+}
+
+async fn what_is_pending_is_removed_one_by_one_or_all_at_once(opened: &Opened) {
+    let [session, other] = [opened.session(), opened.session()];
+    opened.upload(frame(session, 1), b"a frame").await;
+    for path in [frame(session, 1), frame(session, 2), frame(session, 3), frame(other, 1)] {
+        opened.make_pending(path, b"pending").await;
+    }
+
+    opened.storage.remove_pending(&frame(session, 1)).await.unwrap();
+    opened.storage.remove_pending(&frame(session, 1)).await.unwrap();
+    let left = opened.storage.list_pending(session).await.unwrap().len();
+    let deleted = opened.storage.delete_pending(session).await.unwrap();
+    let deleted_again = opened.storage.delete_pending(session).await.unwrap();
+
+    assert_eq!(left, 2);
+    assert_eq!(deleted, DeletedFrames { frames: 2, bytes: 14 });
+    assert_eq!(deleted_again, DeletedFrames::default());
+    assert_eq!(opened.storage.list_pending(session).await.unwrap(), []);
+    assert_eq!(opened.storage.list_pending(other).await.unwrap().len(), 1);
+    assert_eq!(opened.numbers(session).await, [1]);
+}
+
+async fn sessions_of_which_something_is_pending_are_listed_in_order_after_the_given_one(opened: &Opened) {
+    let sessions = [opened.session(), opened.session(), opened.session(), opened.session()];
+    for session in [sessions[2], sessions[0], sessions[3]] {
+        opened.make_pending(frame(session, 1), b"x").await;
+        opened.make_pending(frame(session, 2), b"x").await;
+    }
+    opened.upload(frame(sessions[1], 1), b"x").await;
+
+    let after = async |session| {
+        let mut listed = opened.storage.list_pending_sessions(Some(session)).await.unwrap();
+        listed.retain(|it| sessions.contains(it));
+        listed
+    };
+
+    assert_eq!(after(sessions[0]).await, [sessions[2], sessions[3]]);
+    assert_eq!(after(sessions[1]).await, [sessions[2], sessions[3]]);
+    assert_eq!(after(sessions[3]).await, []);
+    let first_page = opened.storage.list_pending_sessions(None).await.unwrap();
+    assert!(first_page.is_sorted() && !first_page.is_empty());
 }
 
 async fn a_presigned_url_stops_working(opened: &Opened) {

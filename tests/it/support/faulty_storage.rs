@@ -85,6 +85,14 @@ impl StorageClient for FaultyStorage {
         self.faults.call("download_pending", self.inner.download_pending(path, max_bytes)).await
     }
 
+    async fn list_pending(&self, session: SessionId) -> Result<Vec<StoredFrame>, UpstreamError> {
+        self.faults.call("list_pending", self.inner.list_pending(session)).await
+    }
+
+    async fn remove_pending(&self, path: &FramePath) -> Result<(), UpstreamError> {
+        self.faults.call("remove_pending", self.inner.remove_pending(path)).await
+    }
+
     async fn delete_pending(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
         self.faults.call("delete_pending", self.inner.delete_pending(session)).await
     }

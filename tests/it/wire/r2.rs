@@ -16,7 +16,8 @@ use swimcoach::metrics::{Metrics, StorageMetrics};
 use swimcoach::session::{FrameNumber, SessionId};
 use swimcoach::storage::r2::{R2Limits, R2Settings, R2StorageClient};
 use swimcoach::storage::{
-    DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, StorageClient, StoredFrame,
+    DeletedFrames, Download, ExpectedFrame, FrameMetadata, FramePath, NewFrame, Pending, StorageClient,
+    StoredFrame,
 };
 use swimcoach::upstream::{RetryPolicy, UpstreamError, UpstreamErrorKind};
 use tokio::sync::Semaphore;
@@ -75,6 +76,10 @@ fn path(number: u32) -> FramePath {
 async fn upload(storage: &R2StorageClient) -> Result<String, UpstreamError> {
     let stored = storage.upload_frame(&path(1), Bytes::from_static(b"jpeg"), &METADATA).await;
     stored.map(|it| it.etag)
+}
+
+async fn upload_new(storage: &R2StorageClient) -> Result<NewFrame, UpstreamError> {
+    storage.upload_new_frame(&path(1), Bytes::from_static(b"jpeg"), &METADATA).await
 }
 
 fn stored() -> Reply {
@@ -176,6 +181,87 @@ async fn an_upload_is_signed_whole_and_sends_nothing_that_r2_does_not_take() {
     }
     let checksums: Vec<&String> = request.headers.keys().filter(|it| it.contains("checksum")).collect();
     assert!(checksums.is_empty(), "{checksums:?}");
+}
+
+#[tokio::test]
+async fn a_new_frame_is_written_on_the_condition_that_there_is_none() {
+    let server = Misbehaving::replying([stored()]).await;
+
+    let answer = upload_new(&client(&server, PATIENT)).await.unwrap();
+
+    assert_eq!(answer, NewFrame::Stored(frame("jpeg")));
+    let [request] = &server.received()[..] else { panic!("one request") };
+    assert_eq!(request.headers["if-none-match"], "*");
+    assert!(request.headers["authorization"].contains("if-none-match"), "it is not signed");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_there_is_told_as_storage_knows_it() {
+    let server = Misbehaving::replying([error(412, "PreconditionFailed"), object("other")]).await;
+
+    let answer = upload_new(&client(&server, PATIENT)).await.unwrap();
+
+    assert_eq!(answer, NewFrame::Exists(frame("other")));
+    assert_eq!(methods(&server), ["PUT", "HEAD"]);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_is_found_by_the_next_try() {
+    for lost in [Reply::Reset, error(500, "InternalError"), error(409, "ConditionalRequestConflict")] {
+        let replies = [lost.clone(), Reply::answer(412, ""), error(503, "SlowDown"), object("jpeg")];
+        let server = Misbehaving::replying(replies).await;
+
+        let answer = upload_new(&client(&server, PATIENT)).await.unwrap();
+
+        assert_eq!(answer, NewFrame::Exists(frame("jpeg")), "{lost:?}");
+        assert_eq!(methods(&server), ["PUT", "PUT", "HEAD", "HEAD"], "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_was_there_and_is_gone_is_neither_stored_nor_there() {
+    let replies = [412, 404, 404, 404].map(|status| Reply::answer(status, ""));
+    let server = Misbehaving::replying(replies).await;
+
+    let error = upload_new(&client(&server, PATIENT)).await.unwrap_err();
+
+    assert_eq!((error.kind, error.operation), (UpstreamErrorKind::Unavailable, "HeadObject"));
+}
+
+#[tokio::test]
+async fn something_pending_that_is_too_large_is_not_read() {
+    let server = Misbehaving::start(|_, _| Reply::Drip(Duration::from_millis(20))).await;
+
+    let read = in_time(client(&server, PATIENT).download_pending(&path(1), 999_999)).await.unwrap();
+
+    assert_eq!(read, Pending::TooLarge(1_000_000));
+}
+
+#[tokio::test]
+async fn part_of_something_pending_is_never_taken_for_all_of_it() {
+    let server = Misbehaving::replying([Reply::CutShort(b"jpe".to_vec()), object("jpeg")]).await;
+
+    let read = client(&server, PATIENT).download_pending(&path(1), 1000).await.unwrap();
+
+    assert_eq!(read, Pending::Bytes(Bytes::from_static(b"jpeg")));
+    let [first, second] = &server.received()[..] else { panic!("two requests") };
+    assert!(first.target.starts_with(&format!("/frames-test/{}", path(1).pending_key())), "{}", first.target);
+    assert_eq!(first.target, second.target);
+}
+
+#[tokio::test]
+async fn pending_sessions_are_found_behind_pages_of_foreign_prefixes() {
+    let foreign = ["pending/notes/".to_owned(), "pending/notes-too/".to_owned()];
+    let mine = [format!("pending/{}/", path(1).session)];
+    let replies = [prefixes(&foreign, &more("next")), prefixes(&mine, "")];
+    let server = Misbehaving::replying(replies).await;
+
+    let listed = client(&server, PATIENT).list_pending_sessions(None).await.unwrap();
+
+    assert_eq!(listed, [path(1).session]);
+    let [first, second] = &server.received()[..] else { panic!("two pages") };
+    assert!(first.target.contains("prefix=pending%2F"), "{}", first.target);
+    assert!(second.target.contains("continuation-token=next"), "{}", second.target);
 }
 
 #[tokio::test]
@@ -375,10 +461,13 @@ async fn an_object_without_an_entity_tag_cannot_be_told_from_another() {
 async fn a_server_that_never_answers_is_given_up_whatever_it_is_asked() {
     let server = Misbehaving::start(|_, _| Reply::Silence).await;
     let storage = client(&server, IMPATIENT);
-    let (frame, session) = (frame("jpeg"), path(1).session);
+    let (frame, path) = (frame("jpeg"), path(1));
+    let session = path.session;
 
-    let (put, get, list, sessions, delete, head) = tokio::join!(
+    let (put, put_new, pending, get, list, sessions, delete, head) = tokio::join!(
         in_time(upload(&storage)),
+        in_time(upload_new(&storage)),
+        in_time(storage.download_pending(&path, 1000)),
         in_time(storage.download_frame(&frame)),
         in_time(storage.list_frames(session)),
         in_time(storage.list_sessions(None)),
@@ -388,14 +477,16 @@ async fn a_server_that_never_answers_is_given_up_whatever_it_is_asked() {
 
     let kinds = [
         put.unwrap_err().kind,
+        put_new.unwrap_err().kind,
+        pending.unwrap_err().kind,
         get.unwrap_err().kind,
         list.unwrap_err().kind,
         sessions.unwrap_err().kind,
         delete.unwrap_err().kind,
         head.unwrap_err().kind,
     ];
-    assert_eq!(kinds, [UpstreamErrorKind::Timeout; 6]);
-    assert_eq!(methods(&server).len(), 3 * 6);
+    assert_eq!(kinds, [UpstreamErrorKind::Timeout; 8]);
+    assert_eq!(methods(&server).len(), 3 * 8);
 }
 
 #[tokio::test]
@@ -701,6 +792,8 @@ async fn every_try_of_a_request_is_counted_by_the_class_it_is_paid_as_and_nothin
         page(&listed, ""),
         deleted(""),
         Reply::answer(204, ""),
+        error(412, "PreconditionFailed"),
+        object("jpeg"),
     ])
     .await;
     let metrics = Metrics::default();
@@ -710,6 +803,7 @@ async fn every_try_of_a_request_is_counted_by_the_class_it_is_paid_as_and_nothin
     storage.download_frame(&frame("jpeg")).await.unwrap();
     storage.check().await.unwrap();
     storage.delete_frames(path(1).session).await.unwrap();
+    upload_new(&storage).await.unwrap();
     storage.presigned_get(&path(1), Duration::from_mins(1)).await.unwrap();
     storage.presigned_put(&path(1), &ExpectedFrame { size_bytes: 4 }, Duration::from_mins(1)).await.unwrap();
 
@@ -717,10 +811,11 @@ async fn every_try_of_a_request_is_counted_by_the_class_it_is_paid_as_and_nothin
     let counted: BTreeSet<&str> =
         text.lines().filter_map(|it| it.strip_prefix("swimcoach_storage_operations_total")).collect();
     let expected = BTreeSet::from([
-        "{class=\"A\",operation=\"PutObject\"} 2",
+        "{class=\"A\",operation=\"PutObject\"} 3",
         "{class=\"A\",operation=\"ListObjectsV2\"} 1",
         "{class=\"B\",operation=\"GetObject\"} 1",
         "{class=\"B\",operation=\"HeadBucket\"} 1",
+        "{class=\"B\",operation=\"HeadObject\"} 1",
         "{class=\"free\",operation=\"DeleteObject\"} 1",
         "{class=\"unpublished\",operation=\"DeleteObjects\"} 1",
     ]);
