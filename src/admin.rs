@@ -1,6 +1,7 @@
 //! What an operator does beside the service, from the command line.
 
 use crate::access::{ApiKey, KeyId, Scope};
+use crate::coach::{Coach, SweepError, SweepRequest};
 use crate::identity::{KeyRing, KeyRingError};
 use chrono::{TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,9 +18,57 @@ pub enum AdminError {
     /// A key is not there, or records failed.
     #[error(transparent)]
     Key(#[from] KeyRingError),
+    /// Storage or records failed.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// Nobody reads what is written.
     #[error("what was done cannot be written out")]
     Output(#[from] io::Error),
+}
+
+/// Removes what is to be kept no longer, and names it; says whether nothing is left of that.
+pub async fn sweep(
+    coach: &Coach,
+    request: SweepRequest,
+    out: &mut (impl Write + Send),
+) -> Result<bool, AdminError> {
+    let swept = match coach.sweep(request).await {
+        Ok(swept) => swept,
+        Err(error @ SweepError::NoneKnown { .. }) => {
+            return Err(AdminError::Refused(format!(
+                "{error}; are SNOWFLAKE_DATABASE and SNOWFLAKE_SCHEMA, or DATABASE_URL, those of the service? If they are, \
+                 repeat with --records-are-empty"
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let verb = if request.dry_run { "would remove" } else { "removed" };
+    for (what, sessions) in [
+        ("the expired session", &swept.expired),
+        ("the frames of the failed upload", &swept.orphans),
+        ("what was never completed of", &swept.pending),
+    ] {
+        for id in sessions {
+            writeln!(out, "{verb} {what} {id}")?;
+        }
+    }
+    writeln!(
+        out,
+        "{verb} {} expired sessions, the frames of {} failed uploads, what was never completed of {} sessions, and {} \
+         requests whose keys count no more",
+        swept.expired.len(),
+        swept.orphans.len(),
+        swept.pending.len(),
+        swept.requests,
+    )?;
+    if 0 < swept.failed {
+        writeln!(
+            out,
+            "{} could not be removed; the log says which, and the next sweep tries again",
+            swept.failed
+        )?;
+    }
+    Ok(swept.failed == 0)
 }
 
 /// A key that is to be made.

@@ -18,17 +18,20 @@ mod recorder;
 mod resume;
 mod running;
 mod spending;
+mod sweep;
 mod upload;
 mod words;
 
 pub use conversation::{Answered, FollowUp};
 pub use follow::{EventCursor, Follow};
+pub use privacy::{TermsError, TermsRequest};
 pub use spending::CallersMonth;
+pub use sweep::{REQUESTS_KEPT, SweepError, SweepRequest, Swept};
 pub use upload::{FrameEntry, Upload, UploadDetails, UploadError};
 
 use crate::analysis::{MicroUsd, Usage};
 use crate::catalog::Catalog;
-use crate::config::{Limits, UploadLimits};
+use crate::config::{Limits, PrivacySettings, UploadLimits};
 use crate::jobs::{Jobs, Places};
 use crate::ledger::{BudgetScope, Budgets, Charge, ChargeKind, StorageUse};
 use crate::metadata::{SessionRecord, SessionStore, StoreHealth};
@@ -53,6 +56,7 @@ pub struct Coach {
     vision: Arc<dyn VisionClient>,
     catalog: Arc<Catalog>,
     uploads: UploadLimits,
+    privacy: Arc<PrivacySettings>,
     budgets: Budgets,
     stale_after: Duration,
     scan_when_idle: bool,
@@ -74,6 +78,15 @@ pub enum CoachError {
     /// A session without frames cannot be analyzed.
     #[error("session {0} has no frames to look at; upload some first")]
     NoFrames(SessionId),
+    /// Nobody agreed that the frames are shown to a model of another company.
+    #[error(
+        "nobody agreed that the frames of session {0} are sent to a model that another company runs, so none is; upload \
+         them again with third_party_ai among the purposes of the consent"
+    )]
+    NoConsent(SessionId),
+    /// The terms of a session make no sense.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
     /// No analysis of the session was ever asked for.
     #[error("no analysis of session {0} was asked for; ask for one first")]
     NotAsked(SessionId),
@@ -226,6 +239,7 @@ impl Coach {
             vision,
             catalog,
             uploads: limits.uploads,
+            privacy: Arc::new(limits.privacy.clone()),
             budgets: limits.budgets,
             stale_after: limits.jobs.stale_after,
             scan_when_idle: limits.jobs.scan_when_idle,
@@ -251,7 +265,7 @@ impl Coach {
     /// A session with everything known about it. Where its analysis was left behind by a process that went away, it
     /// is taken up.
     pub async fn session(&self, owner: &Owner, id: SessionId) -> Result<SessionRecord, CoachError> {
-        let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
+        let record = self.own(owner, id).await?;
         self.take_up_soon(&record);
         Ok(self.with_interrupted(record))
     }
@@ -263,8 +277,19 @@ impl Coach {
         before: Option<SessionId>,
         limit: u32,
     ) -> Result<Vec<SessionRecord>, CoachError> {
-        let records = self.sessions.list_sessions(owner, before, limit).await?;
-        Ok(records.into_iter().map(|it| self.with_interrupted(it)).collect())
+        let (mut listed, mut before) = (Vec::new(), before);
+        // What has expired is not told, and is there until the next sweep at the longest.
+        loop {
+            let wanted = limit.saturating_sub(u32::try_from(listed.len()).unwrap_or(limit));
+            let page = self.sessions.list_sessions(owner, before, wanted).await?;
+            let is_last = page.len() < wanted as usize;
+            before = page.last().map(|it| it.session.id);
+            let kept = page.into_iter().filter(|it| !self.has_expired(&it.session));
+            listed.extend(kept.map(|it| self.with_interrupted(it)));
+            if is_last || limit as usize <= listed.len() {
+                return Ok(listed);
+            }
+        }
     }
 
     /// Removes a session: its frames, then its record, so that a deletion that failed half-way can be repeated.

@@ -7,10 +7,12 @@
 
 mod access;
 mod origin;
+mod privacy;
 mod reader;
 mod records;
 
 pub use self::origin::AllowedOrigin;
+pub use self::privacy::PrivacySettings;
 pub use self::records::{JournalSettings, RecordSettings};
 
 use self::reader::{MICRO, MILLI, Reader, is_private};
@@ -50,6 +52,10 @@ pub struct Settings {
     pub model: ModelSettings,
     /// How much one upload, and all of them together, may bring.
     pub uploads: UploadLimits,
+    /// On which terms pictures are kept.
+    pub privacy: PrivacySettings,
+    /// How often what has expired is removed; never when absent.
+    pub sweep_interval: Option<Duration>,
     /// How many analyses run and wait.
     pub jobs: JobLimits,
     /// How much may be spent in a month.
@@ -116,10 +122,12 @@ pub struct UploadLimits {
 }
 
 /// What bounds the work that is taken on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// How much one upload, and all of them together, may bring.
     pub uploads: UploadLimits,
+    /// On which terms pictures are kept.
+    pub privacy: PrivacySettings,
     /// How many analyses run and wait.
     pub jobs: JobLimits,
     /// How much may be spent in a month.
@@ -194,6 +202,8 @@ impl Settings {
         let model = reader.model();
         let storage_prices = reader.storage_prices();
         let uploads = reader.uploads();
+        let privacy = reader.privacy();
+        let sweep_interval = reader.sweep_interval();
         let jobs = reader.jobs(records.as_ref());
         let budgets = reader.budgets();
         let log = reader.log();
@@ -210,6 +220,8 @@ impl Settings {
                     storage_prices,
                     model,
                     uploads,
+                    privacy,
+                    sweep_interval,
                     jobs,
                     budgets,
                     log,
@@ -221,13 +233,20 @@ impl Settings {
 
     /// What bounds the work that is taken on.
     pub fn limits(&self) -> Limits {
-        Limits { uploads: self.uploads, jobs: self.jobs, budgets: self.budgets }
+        Limits {
+            uploads: self.uploads,
+            privacy: self.privacy.clone(),
+            jobs: self.jobs,
+            budgets: self.budgets,
+        }
     }
 
-    /// The settings of `swimcoach demo`: everything in memory, no model, loopback only.
+    /// The settings of `swimcoach demo`: everything in memory, no model, loopback only. Nothing leaves the machine, so
+    /// nobody is asked for consent.
     pub fn demo() -> Result<Self, SettingsError> {
         Self::load(&|name| match name {
             "R2_MOCK_MODE" | "SNOWFLAKE_MOCK_MODE" | "ANTHROPIC_MOCK_MODE" => Some("true".to_owned()),
+            "CONSENT_WHEN_UNSAID" => Some("adult".to_owned()),
             _ => None,
         })
     }

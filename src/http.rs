@@ -63,7 +63,7 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         .route("/api/v1/analysis/{id}/analyze", post(analysis::analyze))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/", get(sessions::list))
-        .route("/api/v1/sessions/{id}", get(sessions::show).delete(sessions::delete))
+        .route("/api/v1/sessions/{id}", get(sessions::show).patch(sessions::amend).delete(sessions::delete))
         .route("/api/v1/sessions/{id}/estimate", post(analysis::estimate))
         .route("/api/v1/sessions/{id}/events", get(events::listen))
         .route("/api/v1/sessions/{id}/cancel", post(analysis::cancel))

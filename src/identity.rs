@@ -85,16 +85,17 @@ impl Identity {
         })
     }
 
-    /// Who sends a request. Where nobody signs in, everybody is local, whatever they bring. `makes_sessions` says
-    /// whether it is one that somebody may send who is nobody yet.
+    /// Whether callers must say who they are; otherwise everybody is [`Caller::local`].
+    pub fn signs_in(&self) -> bool {
+        self.keys.is_some() || self.provider.is_some()
+    }
+
+    /// Who sends a request. `makes_sessions` says whether it is one that somebody may send who is nobody yet.
     pub async fn caller(
         &self,
         credentials: Credentials<'_>,
         makes_sessions: bool,
     ) -> Result<Caller, IdentityError> {
-        if self.keys.is_none() && self.provider.is_none() {
-            return Ok(Caller::local());
-        }
         let Some(token) = credentials.token else {
             let may_come = self.anonymous && makes_sessions && credentials.user.is_none();
             return if may_come { Ok(Caller::newcomer()) } else { Err(IdentityError::Missing) };

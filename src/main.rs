@@ -1,6 +1,6 @@
 //! The command line: what to run, and with which settings.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use clap::{Parser, Subcommand};
 use std::collections::HashMap;
 use std::error::Error;
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use swimcoach::access::{KeyId, Scope};
 use swimcoach::admin::{self, NewKey};
+use swimcoach::coach::SweepRequest;
 use swimcoach::config::{RecordSettings, ServerSettings, Settings};
 use swimcoach::identity::KeyRing;
 use swimcoach::metadata::journal::Subject;
@@ -45,12 +46,12 @@ enum Command {
     },
     /// Checks storage, records and the model for real and says which setting is wrong
     Doctor,
-    /// Removes frames of uploads that failed and could not be undone
+    /// Removes what is to be kept no longer: sessions that have expired, and what failed uploads left behind
     Sweep {
         /// Only names what would be removed
         #[arg(long)]
         dry_run: bool,
-        /// Leaves younger uploads alone, in minutes
+        /// Leaves uploads without a record alone that are younger, in minutes
         #[arg(long, default_value_t = 60)]
         older_than_minutes: u32,
         /// Removes frames although the records know no session in storage at all
@@ -149,7 +150,7 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
         }
         Command::Sweep { dry_run, older_than_minutes, records_are_empty } => {
             let horizon = Utc::now() - TimeDelta::minutes(older_than_minutes.into());
-            sweep(environment()?, dry_run, horizon, records_are_empty).await.map(|()| true)
+            sweep(environment()?, SweepRequest { dry_run, horizon, records_are_empty }).await
         }
         Command::Journal { command: JournalCommand::List } => {
             list_journal(environment()?).await.map(|()| true)
@@ -185,12 +186,8 @@ async fn serve(settings: Settings, listener: TcpListener) -> Result<(), Box<dyn 
     Ok(run::serve(listener, parts, &settings, stop).await?)
 }
 
-async fn sweep(
-    settings: Settings,
-    dry_run: bool,
-    horizon: DateTime<Utc>,
-    records_are_empty: bool,
-) -> Result<(), Box<dyn Error>> {
+/// Says whether everything was removed that was to be.
+async fn sweep(settings: Settings, request: SweepRequest) -> Result<bool, Box<dyn Error>> {
     telemetry::start(&settings.log)?;
     if matches!(settings.records, RecordSettings::InMemory) {
         return Err(
@@ -199,27 +196,8 @@ async fn sweep(
                 .into(),
         );
     }
-    let parts = Parts::build_beside(&settings).await?;
-    let coach = parts.coach(&settings);
-    let orphans = coach.find_orphans(horizon).await?;
-    let count = orphans.sessions.len();
-    if 0 < count && orphans.known == 0 && !dry_run && !records_are_empty {
-        return Err(format!(
-            "the records know none of the {count} sessions in storage; are SNOWFLAKE_DATABASE and SNOWFLAKE_SCHEMA, or \
-             DATABASE_URL, those of the service? If they are, repeat with --records-are-empty"
-        )
-        .into());
-    }
-    let verb = if dry_run { "would remove" } else { "removed" };
-    let mut out = io::stdout();
-    for session in orphans.sessions {
-        if !dry_run {
-            coach.remove_orphan(session).await?;
-        }
-        writeln!(out, "{verb} the frames of {session}")?;
-    }
-    writeln!(out, "{verb} the frames of {count} failed uploads")?;
-    Ok(())
+    let coach = Parts::build_beside(&settings).await?.coach(&settings);
+    Ok(admin::sweep(&coach, request, &mut io::stdout()).await?)
 }
 
 async fn key(settings: Settings, command: KeyCommand) -> Result<(), Box<dyn Error>> {

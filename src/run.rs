@@ -173,6 +173,9 @@ pub async fn serve(
     let app = http::router(state, &settings.server);
     let _stop_metrics = serve_metrics(&parts.metrics, settings.server.metrics).await?;
     coach.watch_for_left_behind();
+    if let Some(interval) = settings.sweep_interval {
+        coach.sweep_in_background(interval);
+    }
 
     let places = connections::places(settings.server.max_connections);
     let connections = connections::serve(listener, app, places, draining.clone(), cut.clone());

@@ -60,6 +60,9 @@ pub trait VisionClient: Debug + Send + Sync {
     /// The version of the prompt that looks are made with; `none` when there is no prompt.
     fn prompt_version(&self) -> &str;
 
+    /// Whether frames leave for another company, so that somebody must have agreed to that.
+    fn is_third_party(&self) -> bool;
+
     /// Whether the model can be asked now, without paying for it.
     async fn check(&self) -> Result<(), UpstreamError>;
 }

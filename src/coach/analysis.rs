@@ -25,10 +25,11 @@ impl Coach {
         id: SessionId,
         request: AnalysisRequest,
     ) -> Result<Analysis, CoachError> {
-        let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
+        let record = self.own(owner, id).await?;
         if record.session.frames.is_empty() {
             return Err(CoachError::NoFrames(id));
         }
+        self.may_be_shown(&record.session)?;
         // The record and the job must not be parted by a client that hangs up between them.
         let coach = self.clone();
         self.jobs.finish(async move { coach.go_on_or_start(record, request).await }).await?
@@ -111,7 +112,7 @@ impl Coach {
 
     /// Stops the analysis of a session that runs, and returns it as it ended. Asking the model stops at once.
     pub async fn cancel(&self, owner: &Owner, id: SessionId) -> Result<Analysis, CoachError> {
-        let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
+        let record = self.own(owner, id).await?;
         let latest = record.analyses.last().filter(|it| !it.has_ended()).cloned();
         let latest = latest.ok_or(CoachError::NothingRuns(id))?;
         if let Some(ended) = self.cancel_here(&latest).await? {

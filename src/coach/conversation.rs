@@ -94,6 +94,7 @@ impl Coach {
                 return Ok(FollowUp::stored(answered));
             }
             let talked_about = talked_about(&record)?;
+            self.may_be_shown(&record.session)?;
             match self.answers.enter(id, &message_sha256)? {
                 Entered::Joined(follow_up) => {
                     if let Some(follow_up) = follow_up.begun().await {

@@ -83,6 +83,8 @@ impl Coach {
         stroke: Stroke,
         fetched: Vec<Fetched<'_>>,
     ) -> Result<Look, AnalysisError> {
+        // Whatever came before, no picture goes on from here without it.
+        self.may_be_shown(session).map_err(|_nobody_agreed| AnalysisError::NoConsent)?;
         let n_frames = fetched.len();
         let frames = try_join_all(fetched.into_iter().map(|it| self.sized_frame(it, n_frames))).await?;
         Ok(Look { stroke, view: session.view, frames })

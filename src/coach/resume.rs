@@ -113,6 +113,12 @@ impl Coach {
         if self.is_given_up(left, is_latest) {
             return self.end_left_behind(&session, left, &AnalysisError::Interrupted).await;
         }
+        if self.has_expired(&session) {
+            return Err(CoachError::NoSuchSession(session.id));
+        }
+        if self.may_be_shown(&session).is_err() {
+            return self.end_left_behind(&session, left, &AnalysisError::NoConsent).await;
+        }
         let place = self.take_place(&session.owner)?;
         if let Err(error) = self.reserve_analysis(&session, left).await {
             if matches!(error, CoachError::OverBudget { .. } | CoachError::EnoughToday { .. }) {

@@ -38,6 +38,8 @@ pub(super) enum AnalysisError {
         #[source]
         source: Box<AnalysisError>,
     },
+    #[error("nobody agreed that the frames are shown to a model of another company")]
+    NoConsent,
     #[error("it was cancelled")]
     Cancelled,
     #[error("the processes that ran it went away again and again, or too long ago")]
@@ -47,6 +49,9 @@ pub(super) enum AnalysisError {
     #[error("a step panicked; standard error has what it said")]
     Panicked,
 }
+
+const NO_CONSENT: &str = "Nobody agreed that the frames are shown to a model that another company runs, so they were not. \
+                          Upload them again with that consent.";
 
 /// The failure as the swimmer is told it.
 pub(super) fn failure(error: &AnalysisError, part_stands: bool) -> Failure {
@@ -100,6 +105,7 @@ fn words(error: &AnalysisError) -> (&'static str, String, bool) {
             let detail = format!("Only {came} of {asked} looks came through, and what they show stands. {detail}");
             (code, detail, can_resume)
         }
+        AnalysisError::NoConsent => ("consent_missing", NO_CONSENT.to_owned(), false),
         AnalysisError::Cancelled => (
             "cancelled",
             "The analysis was cancelled. The frames are safe: start it again when you like.".to_owned(),

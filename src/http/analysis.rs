@@ -8,6 +8,7 @@ use super::sessions::SessionStatus;
 use super::upload::{self, MAX_NOTES, invalid};
 use crate::analysis::Warning;
 use crate::coach::{AnalysisRequest, Estimated};
+use crate::consent::Consent;
 use crate::session::{
     AnalysisId, AnalysisOptions, AnalysisStatus, Frame, FrameNumber, Session, SessionId, Stroke,
 };
@@ -16,7 +17,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -40,6 +41,10 @@ pub(super) struct UploadForm {
     view: Option<crate::analysis::View>,
     /// A name for the session, up to 200 characters.
     title: Option<String>,
+    /// JSON: whose pictures they are, who agreed, and to what, `{"subject":"adult","basis":"swimmer","purposes":["analysis","third_party_ai"]}`.
+    consent: Option<String>,
+    /// For how many days the session is kept, if for less than such a session may be.
+    retention_days: Option<u32>,
 }
 
 /// What was stored.
@@ -57,6 +62,10 @@ pub(super) struct UploadReply {
     frames: Vec<FrameReply>,
     /// What will limit an analysis.
     warnings: Vec<Warning>,
+    /// What was agreed to about the pictures.
+    consent: Option<Consent>,
+    /// Until when they are kept.
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// A stored frame.
@@ -359,6 +368,8 @@ fn reply(session: &Session) -> UploadReply {
         message: format!("{} frames are stored; ask for an analysis when you are ready.", frames.len()),
         frames,
         warnings: warnings(session),
+        consent: session.consent.clone(),
+        expires_at: session.expires_at,
     }
 }
 

@@ -26,6 +26,7 @@ use utoipa_swagger_ui::SwaggerUi;
         sessions::show,
         sessions::delete,
         sessions::claim,
+        sessions::amend,
         events::listen,
         chat::ask,
         usage::show,

@@ -3,7 +3,7 @@
 //! The client hears what to do; the log hears why. No other file names a status code of a refusal.
 
 use crate::access::Scope;
-use crate::coach::{CoachError, UploadError};
+use crate::coach::{CoachError, TermsError, UploadError};
 use crate::identity::IdentityError;
 use crate::session::Failure;
 use crate::storage::mock::RedeemError;
@@ -190,6 +190,8 @@ impl From<&CoachError> for Problem {
         match error {
             CoachError::NoSuchSession(_) => Self::new(S::NOT_FOUND, "session_not_found", error),
             CoachError::NoFrames(_) => Self::new(S::CONFLICT, "no_frames", error),
+            CoachError::NoConsent(_) => Self::new(S::FORBIDDEN, "consent_missing", error),
+            CoachError::Terms(error) => Self::from(error),
             CoachError::NotAsked(_) | CoachError::NotAnalyzed(_) => {
                 Self::new(S::CONFLICT, "not_analyzed", error)
             }
@@ -216,6 +218,18 @@ impl From<&CoachError> for Problem {
                 Self { cause: Some(upstream::chain(error)), ..Self::from(&ApiError::Panic) }
             }
         }
+    }
+}
+
+impl From<&TermsError> for Problem {
+    fn from(error: &TermsError) -> Self {
+        let (code, pointer) = match error {
+            TermsError::ConsentMissing => ("consent_missing", "/consent"),
+            TermsError::MinorAgreed | TermsError::NoAnalysis => ("validation", "/consent"),
+            TermsError::Retention { .. } => ("validation", "/retention_days"),
+            TermsError::Widened => ("validation", "/purposes"),
+        };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, error).at(pointer.to_owned())
     }
 }
 
@@ -304,8 +318,9 @@ fn until_tomorrow() -> Duration {
 
 /// In which ways a message can stay unanswered: the code of the failure, the status, and whether it is worth coming
 /// back soon.
-const UNANSWERED: [(&str, StatusCode, bool); 16] = [
+const UNANSWERED: [(&str, StatusCode, bool); 17] = [
     ("budget_spent", StatusCode::PAYMENT_REQUIRED, false),
+    ("consent_missing", StatusCode::FORBIDDEN, false),
     ("frame_missing", StatusCode::CONFLICT, false),
     ("frame_changed", StatusCode::CONFLICT, false),
     ("frame_undecodable", StatusCode::CONFLICT, false),

@@ -4,14 +4,16 @@
 
 use super::AppState;
 use super::analysis::FrameReply;
-use super::auth::{MayClaim, MayDelete, MayRead};
+use super::auth::{MayClaim, MayDelete, MayRead, MayUpload};
 use super::chat::Message;
 use super::error::{ApiError, ProblemBody};
 use super::events::ProgressReply;
-use super::extract::{ApiPath, ApiQuery};
+use super::extract::{ApiJson, ApiPath, ApiQuery};
 use super::upload::invalid;
 use super::usage::UsageReply;
 use crate::analysis::{PublishedAnalysis, Usage};
+use crate::coach::TermsRequest;
+use crate::consent::{Consent, Purpose};
 use crate::metadata::SessionRecord;
 use crate::review::{self, Feedback};
 use crate::session::{AnalysisId, AnalysisStatus, SessionId, Stroke};
@@ -21,6 +23,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use utoipa::{IntoParams, ToSchema};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -81,6 +84,10 @@ pub(super) struct SessionDetail {
     analysis: Option<AnalysisReply>,
     /// What all analyses of the session and all answers took, failed analyses included.
     usage: UsageReply,
+    /// What was agreed to about the pictures; null in sessions that are older than this.
+    consent: Option<Consent>,
+    /// Until when the session is kept; null in sessions that are older than this.
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// A published analysis with its id.
@@ -103,6 +110,19 @@ pub(super) struct DeleteReply {
     bytes_deleted: u64,
     /// Records removed.
     records_deleted: u64,
+}
+
+/// What is changed about the terms of a session.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TermsBody {
+    /// For how many days since it was made the session is kept; fewer than so far.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    retention_days: Option<u32>,
+    /// What is still agreed to, out of what was.
+    #[serde(default)]
+    purposes: Option<BTreeSet<Purpose>>,
 }
 
 /// An anonymous session that is the caller's now.
@@ -233,6 +253,35 @@ pub(super) async fn delete(
     }))
 }
 
+/// Takes back consent to a purpose, or has a session kept for a shorter time.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/sessions/{id}",
+    tag = "sessions",
+    params(("id" = SessionId, Path, description = "the session")),
+    request_body(content = TermsBody),
+    responses(
+        (status = 200, body = SessionDetail),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "there is no such session"),
+        (status = 408, body = ProblemBody, content_type = "application/problem+json", description = "the body took too long"),
+        (status = 413, body = ProblemBody, content_type = "application/problem+json", description = "the body is too large"),
+        (status = 415, body = ProblemBody, content_type = "application/problem+json", description = "the body is not JSON"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "the session would be kept longer, or more would be allowed"),
+        (status = 502, body = ProblemBody, content_type = "application/problem+json", description = "records gave an answer that makes no sense"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "records are down"),
+    ),
+)]
+pub(super) async fn amend(
+    State(app): State<AppState>,
+    MayUpload(owner): MayUpload,
+    ApiPath(id): ApiPath<SessionId>,
+    ApiJson(body): ApiJson<TermsBody>,
+) -> Result<Json<SessionDetail>, ApiError> {
+    let TermsBody { retention_days, purposes } = body;
+    let amended = app.coach.amend_session(&owner, id, TermsRequest { retention_days, purposes }).await?;
+    Ok(Json(SessionDetail::from(amended)))
+}
+
 /// Makes an anonymous session the caller's. Its token comes as `X-Session-Token`; what is the caller's already needs none.
 #[utoipa::path(
     post,
@@ -280,6 +329,8 @@ impl From<SessionRecord> for SessionDetail {
             error_code: failure.as_ref().map(|it| it.code.clone()),
             stroke_type: latest.map_or(session.stroke_type, |it| it.stroke_type),
             title: session.title,
+            consent: session.consent,
+            expires_at: session.expires_at,
             user_notes: session.user_notes,
             summary: published.as_ref().map(|it| it.summary.clone()),
             feedback: published.as_ref().map(review::feedback).unwrap_or_default(),

@@ -5,6 +5,7 @@ use super::extract::DRAIN;
 use crate::analysis::View;
 use crate::coach::{CoachError, FrameEntry, Upload, UploadDetails, UploadError};
 use crate::config::UploadLimits;
+use crate::consent::Consent;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -109,6 +110,10 @@ async fn read_parts(
                 details.user_notes = bounded(&read_text(field, limits).await?, MAX_NOTES, "/user_notes")?;
             }
             "title" => details.title = bounded(&read_text(field, limits).await?, MAX_TITLE, "/title")?,
+            "consent" => details.consent = Some(parse_consent(&read_text(field, limits).await?)?),
+            "retention_days" => {
+                details.retention_days = Some(parse_days(&read_text(field, limits).await?)?);
+            }
             _ => return Err(unknown_part(&field)),
         }
     }
@@ -178,6 +183,15 @@ fn parse_manifest(text: &str) -> Result<Vec<FrameEntry>, ApiError> {
     serde_json::from_str(text).map_err(|error| invalid("/manifest", format!("manifest: {error}")))
 }
 
+fn parse_consent(text: &str) -> Result<Consent, ApiError> {
+    serde_json::from_str(text).map_err(|error| invalid("/consent", format!("consent: {error}")))
+}
+
+fn parse_days(text: &str) -> Result<u32, ApiError> {
+    let detail = || "retention_days is a whole number of days".to_owned();
+    text.trim().parse().map_err(|_no_number| invalid("/retention_days", detail()))
+}
+
 fn parse_view(text: &str) -> Result<View, ApiError> {
     let view: StrDeserializer<'_, ValueError> = text.into_deserializer();
     View::deserialize(view).map_err(|error| invalid("/view", format!("view: {error}")))
@@ -195,7 +209,7 @@ pub(super) fn bounded(text: &str, max: usize, pointer: &str) -> Result<Option<St
 
 fn unknown_part(field: &Field<'_>) -> ApiError {
     let name: String = field.name().unwrap_or_default().chars().take(40).collect();
-    let known = "frames, stroke_type, user_notes, manifest, view and title";
+    let known = "frames, stroke_type, user_notes, manifest, view, title, consent and retention_days";
     invalid("/", format!("there is no part named {name:?}; the parts are {known}"))
 }
 

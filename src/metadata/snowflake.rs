@@ -402,9 +402,8 @@ impl SessionStore for SnowflakeSessionStore {
         let session = super::probe_session();
         // Fails where the tables are those of an earlier version.
         self.month_usage(&session.owner, Month::of(session.created_at)).await?;
-        self.create_session(&session).await?;
-        // Changes nothing, and shows that the small records are there.
         self.remove_entry(EntryKind::Lease, "probe", "none").await?;
+        self.create_session(&session).await?;
         // Changes nothing, and shows that the role may update.
         self.run(OPERATION, Ok(analyses::exchange_started(session.id, Some("none"), ""))).await?;
         match self.delete_session(&session.owner, session.id).await? {

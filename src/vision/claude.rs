@@ -279,6 +279,10 @@ impl VisionClient for ClaudeVision {
         self.prompt.version()
     }
 
+    fn is_third_party(&self) -> bool {
+        true
+    }
+
     async fn check(&self) -> Result<(), UpstreamError> {
         const WHAT: &str = "GET /v1/models";
         let request =

@@ -98,6 +98,10 @@ impl VisionClient for MockVision {
         "none"
     }
 
+    fn is_third_party(&self) -> bool {
+        false
+    }
+
     async fn check(&self) -> Result<(), UpstreamError> {
         Ok(())
     }

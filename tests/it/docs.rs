@@ -11,12 +11,14 @@ const API: &str = include_str!("../../docs/api.md");
 const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
 const COST: &str = include_str!("../../docs/cost.md");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 9] = [
     ("README.md", README),
+    ("docs/access.md", include_str!("../../docs/access.md")),
     ("docs/api.md", API),
     ("docs/architecture.md", ARCHITECTURE),
     ("docs/cost.md", COST),
     ("docs/operations.md", OPERATIONS),
+    ("docs/privacy.md", include_str!("../../docs/privacy.md")),
     ("docs/snowflake.md", include_str!("../../docs/snowflake.md")),
     ("docs/storage.md", include_str!("../../docs/storage.md")),
 ];
@@ -26,7 +28,13 @@ const TEMPLATE: &str = include_str!("../../.env.template");
 fn every_route_is_described_and_no_other() {
     let mut served = BTreeSet::new();
     for (path, item) in openapi().paths.paths {
-        let methods = [("GET", item.get), ("POST", item.post), ("PUT", item.put), ("DELETE", item.delete)];
+        let methods = [
+            ("GET", item.get),
+            ("POST", item.post),
+            ("PUT", item.put),
+            ("PATCH", item.patch),
+            ("DELETE", item.delete),
+        ];
         served.extend(methods.iter().filter(|(_, it)| it.is_some()).map(|(it, _)| format!("{it} {path}")));
     }
 

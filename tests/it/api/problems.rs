@@ -45,7 +45,7 @@ async fn methods_that_a_path_does_not_know_are_refused_with_those_that_it_knows(
         (Method::GET, "/api/v1/analysis/upload", "POST"),
         (Method::PUT, "/api/v1/sessions", "GET,HEAD"),
         (Method::POST, "/health", "GET,HEAD"),
-        (Method::PATCH, &*session_path(&SessionId::new().to_string()), "GET,HEAD,DELETE"),
+        (Method::PUT, &*session_path(&SessionId::new().to_string()), "GET,HEAD,PATCH,DELETE"),
     ] {
         let reply = app.send(request(method, path)).await;
 

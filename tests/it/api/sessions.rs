@@ -61,6 +61,8 @@ async fn a_new_session_shows_every_field_of_the_contract() {
             "cache_creation_5m_input_tokens": 0, "cache_creation_1h_input_tokens": 0,
             "cache_read_input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0,
         },
+        "consent": {"subject": "adult", "basis": "operator", "purposes": ["analysis", "third_party_ai"]},
+        "expires_at": detail["expires_at"],
     });
     assert_eq!(detail, expected);
     let created_at = detail["created_at"].as_str().unwrap();

@@ -43,6 +43,8 @@ async fn an_upload_answers_with_everything_that_was_stored() {
         "warnings": [
             { "code": "timestamps_missing", "detail": body["warnings"][0]["detail"], "frames": [1, 2] },
         ],
+        "consent": {"subject": "adult", "basis": "operator", "purposes": ["analysis", "third_party_ai"]},
+        "expires_at": body["expires_at"],
     });
     assert_eq!(body, expected);
     assert_ne!(body["frames"][0]["etag"], body["frames"][1]["etag"]);

@@ -29,7 +29,7 @@ use tower::ServiceExt;
 /// The service and the handles of what it stands on.
 #[derive(Debug, Clone)]
 pub(crate) struct TestApp {
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     router: Router,
     pub(crate) coach: Coach,
     pub(crate) readiness: Arc<Readiness>,

@@ -45,7 +45,7 @@ pub(crate) fn session(owner: &Owner, n_frames: u32) -> Session {
             basis: Basis::Swimmer,
             purposes: [Purpose::Analysis, Purpose::ThirdPartyAi].into(),
         }),
-        expires_at: Some(at(86_400_000)),
+        expires_at: Some(at(3_000_000_000_000)),
     }
 }
 

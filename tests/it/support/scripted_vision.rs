@@ -245,6 +245,10 @@ impl VisionClient for ScriptedVision {
         "prompt-7"
     }
 
+    fn is_third_party(&self) -> bool {
+        true
+    }
+
     async fn check(&self) -> Result<(), UpstreamError> {
         match *self.down.lock().unwrap() {
             Some(kind) => Err(UpstreamError::new(Service::Model, "check", kind, "secret-cause of the test")),
