@@ -65,8 +65,7 @@ pub trait SessionStore: Debug + Send + Sync {
     ) -> Result<AddedFrames, UpstreamError>;
 
     /// Changes what was agreed to about a session and until when it is kept; `false` when the owner has none of this
-    /// id. A later time than the one that is kept is not taken, nor one where none may be told later: what counts in
-    /// the end is the earliest.
+    /// id. Of the time that is there and the one that is told, the earlier counts, in whatever order they come.
     async fn amend_session(
         &self,
         owner: &Owner,
@@ -76,6 +75,8 @@ pub trait SessionStore: Debug + Send + Sync {
 
     /// Makes a session of one owner, with all that belongs to it, another's; `false` when `from` has none of this id.
     /// What `to` has already is `true`, since an answer may be lost. What was charged for it stays charged to `from`.
+    ///
+    /// For `from` it is from then on a session that was deleted: no late write of theirs brings it back or changes it.
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError>;
 
     /// Up to `limit` sessions, whoever owns them, in order of their ids, that are to be kept until `now` or earlier; of
@@ -107,7 +108,8 @@ pub trait SessionStore: Debug + Send + Sync {
     /// that must be told from another's carries a UUID.
     ///
     /// Of any number of calls at once that saw the same, by any replica, at most one puts its own. None may; whoever
-    /// asked looks again.
+    /// asked looks again. One about a session that its owner deleted is `Put`, and is gone at once, as it would have
+    /// gone with the session.
     async fn exchange_entry(&self, seen: Option<&str>, new: &Entry) -> Result<Exchanged, UpstreamError>;
 
     /// Removes the small record of this kind and name, if its value is `seen`; says whether it is gone.

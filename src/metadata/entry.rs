@@ -37,7 +37,7 @@ pub struct Entry {
     pub name: String,
     /// Whose it is, where it is somebody's.
     pub owner: Option<Owner>,
-    /// The session that it is about, with which it is deleted.
+    /// The session of the owner that it is about, with which it is deleted.
     pub session: Option<SessionId>,
     /// What it says, as JSON; up to 256 KiB.
     pub value: String,

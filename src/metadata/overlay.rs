@@ -8,7 +8,8 @@ impl SessionRecord {
     /// The record of a session that was just created.
     pub(super) fn created(session: &Session) -> Self {
         let created_at = session.created_at.trunc_subsecs(3);
-        let session = Session { created_at, ..session.clone() };
+        let expires_at = session.expires_at.map(|it| it.trunc_subsecs(3));
+        let session = Session { created_at, expires_at, ..session.clone() };
         Self { session, analyses: Vec::new(), turns: Vec::new() }
     }
 

@@ -189,7 +189,7 @@ impl SessionStore for SqliteSessionStore {
 
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
         let (from, to) = (from.clone(), to.clone());
-        self.write("claim_session", move |db| terms::update_owner(db, id, &from, &to)).await
+        self.write("claim_session", move |db| claim(db, id, &from, &to)).await
     }
 
     async fn expired_sessions(
@@ -228,7 +228,7 @@ impl SessionStore for SqliteSessionStore {
             if let Some(outcome) = before_exchange(there, seen.as_deref(), &new) {
                 return Ok(outcome);
             }
-            entries::put_entry(db, &new)?;
+            put_entry(db, &new)?;
             Ok(Exchanged::Put)
         })
         .await
@@ -382,6 +382,30 @@ fn delete(db: &Connection, owner: &Owner, id: SessionId) -> rusqlite::Result<u64
     let now = Utc::now();
     statements::insert_deletion(db, owner, id, now, now - DELETION_MEMORY)?;
     statements::delete_session(db, owner, id)
+}
+
+/// Makes a session another's. To who had it, it is deleted, so that no late write of theirs makes it again.
+fn claim(db: &Connection, id: SessionId, from: &Owner, to: &Owner) -> rusqlite::Result<bool> {
+    if statements::select_session(db, from, id)?.is_none() {
+        // It was claimed before, and the answer was lost, or it is not there to be claimed.
+        return Ok(statements::select_session(db, to, id)?.is_some());
+    }
+    let now = Utc::now();
+    statements::insert_deletion(db, from, id, now, now - DELETION_MEMORY)?;
+    statements::delete_deletion(db, to, id)?;
+    terms::update_owner(db, id, from, to)?;
+    Ok(true)
+}
+
+/// Puts a small record in the place of the one before. One about a session that its owner deleted goes at once, as it
+/// would have gone with the session.
+fn put_entry(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    if let (Some(owner), Some(session)) = (&entry.owner, entry.session)
+        && statements::is_deleted(db, owner, session)?
+    {
+        return entries::delete_any_entry(db, entry.kind, &entry.name);
+    }
+    entries::put_entry(db, entry)
 }
 
 /// Empties the write-ahead log, which still holds what was overwritten in the database itself.

@@ -125,6 +125,12 @@ pub(super) fn complete_records(db: &Connection, sessions: Vec<Session>) -> Resul
         .collect())
 }
 
+/// Whether it is remembered that the owner deleted this session, or lost it to whoever claimed it.
+pub(super) fn is_deleted(db: &Connection, owner: &Owner, id: SessionId) -> Result<bool> {
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM deletions WHERE owner = ?1 AND session_id = ?2)")?
+        .query_row(params![owner.as_str(), Word(id)], |row| row.get(0))
+}
+
 /// Remembers a deletion, and forgets those from before `forget_before`.
 pub(super) fn insert_deletion(
     db: &Connection,
@@ -142,14 +148,24 @@ pub(super) fn insert_deletion(
     Ok(())
 }
 
+/// Forgets the deletion of a session that is the owner's again.
+pub(super) fn delete_deletion(db: &Connection, owner: &Owner, id: SessionId) -> Result<()> {
+    db.prepare_cached("DELETE FROM deletions WHERE owner = ?1 AND session_id = ?2")?
+        .execute(params![owner.as_str(), Word(id)])?;
+    Ok(())
+}
+
 /// Removes the owner's session with all that belongs to it; returns the number of rows removed.
 pub(super) fn delete_session(db: &Connection, owner: &Owner, id: SessionId) -> Result<u64> {
     if select_session(db, owner, id)?.is_none() {
         return Ok(0);
     }
-    db.prepare_cached("DELETE FROM answer_claims WHERE session_id = ?1")?.execute([Word(id)])?;
+    for uncounted in
+        ["DELETE FROM answer_claims WHERE session_id = ?1", "DELETE FROM entries WHERE session_id = ?1"]
+    {
+        db.prepare_cached(uncounted)?.execute([Word(id)])?;
+    }
     let mut removed = 0;
-    db.prepare_cached("DELETE FROM entries WHERE session_id = ?1")?.execute([Word(id)])?;
     for statement in [
         "DELETE FROM turns WHERE session_id = ?1",
         "DELETE FROM analysis_states WHERE session_id = ?1",

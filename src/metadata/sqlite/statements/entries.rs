@@ -61,6 +61,16 @@ pub(in crate::metadata::sqlite) fn delete_entry(
         .map(|removed| 0 < removed)
 }
 
+/// Removes the small record of this kind and name, whatever it says.
+pub(in crate::metadata::sqlite) fn delete_any_entry(
+    db: &Connection,
+    kind: EntryKind,
+    name: &str,
+) -> Result<()> {
+    db.prepare_cached("DELETE FROM entries WHERE kind = ?1 AND name = ?2")?.execute([kind.as_str(), name])?;
+    Ok(())
+}
+
 fn read_entry(kind: EntryKind, row: &Row<'_>) -> Result<Entry> {
     let session: Option<Word<SessionId>> = row.get("session_id")?;
     let Millis(recorded_at) = row.get("recorded_at")?;

@@ -1,6 +1,5 @@
 //! What changes about a session after it was made: its frames, its terms, its owner.
 
-use super::session_exists;
 use crate::metadata::sqlite::columns::{Json, Millis, Word};
 use crate::metadata::{Amendment, Holdings};
 use crate::session::{Frame, Owner, SessionId};
@@ -57,26 +56,20 @@ pub(in crate::metadata::sqlite) fn update_terms(
     .map(|changed| 0 < changed)
 }
 
-/// Makes a session another's, with its small records; says whether it is the other's now.
+/// Makes a session another's, with its small records.
 pub(in crate::metadata::sqlite) fn update_owner(
     db: &Connection,
     id: SessionId,
     from: &Owner,
     to: &Owner,
-) -> Result<bool> {
-    let changed = db
-        .prepare_cached("UPDATE sessions SET owner = ?3 WHERE session_id = ?1 AND owner = ?2")?
-        .execute(params![Word(id), from.as_str(), to.as_str()])?;
-    if 0 < changed {
-        db.prepare_cached("UPDATE entries SET owner = ?3 WHERE session_id = ?1 AND owner = ?2")?
-            .execute(params![Word(id), from.as_str(), to.as_str()])?;
-        return Ok(true);
+) -> Result<()> {
+    for statement in [
+        "UPDATE sessions SET owner = ?3 WHERE session_id = ?1 AND owner = ?2",
+        "UPDATE entries SET owner = ?3 WHERE session_id = ?1 AND owner = ?2",
+    ] {
+        db.prepare_cached(statement)?.execute(params![Word(id), from.as_str(), to.as_str()])?;
     }
-    if !session_exists(db, id)? {
-        return Ok(false);
-    }
-    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1 AND owner = ?2)")?
-        .query_row(params![Word(id), to.as_str()], |row| row.get(0))
+    Ok(())
 }
 
 /// Sessions that are to be kept no longer, in order of their ids.

@@ -157,3 +157,30 @@ pub(super) async fn small_records_about_a_session_go_with_it_and_do_not_count(st
     assert_eq!(read(store, &stays).await, Some(stays));
     assert_eq!(read(store, &other).await, Some(other));
 }
+
+pub(super) async fn a_small_record_about_a_session_that_was_deleted_meanwhile_is_not_kept(
+    store: &dyn SessionStore,
+) {
+    let session = created(store, &new_owner()).await;
+    let begun = Entry { owner: Some(session.owner.clone()), ..entry("begun") };
+    let done = Entry { session: Some(session.id), value: "what was shown".to_owned(), ..begun.clone() };
+    let another = Entry { name: entry("").name, ..done.clone() };
+    made(store, &begun).await;
+    store.delete_session(&session.owner, session.id).await.unwrap();
+
+    let late = store.exchange_entry(Some("begun"), &done).await.unwrap();
+    let new = store.exchange_entry(None, &another).await.unwrap();
+
+    assert_eq!((late, new), (Exchanged::Put, Exchanged::Put));
+    for gone in [&done, &another] {
+        assert_eq!(read(store, gone).await, None);
+        let listed = store.entries(gone.kind, at(1), Some(&before(&gone.name))).await.unwrap();
+        assert!(listed.iter().all(|it| it.name != gone.name), "{listed:?}");
+        made(store, &Entry { session: None, ..gone.clone() }).await;
+    }
+}
+
+/// A name that only what came later than this one follows on.
+fn before(name: &str) -> String {
+    name.chars().take(name.len() - 1).collect()
+}

@@ -136,6 +136,78 @@ pub(super) async fn a_session_that_is_claimed_is_anothers_with_all_that_belongs_
     assert_eq!(record_of(store, &claimed).await, None);
 }
 
+pub(super) async fn small_records_about_a_session_are_claimed_with_it(store: &dyn SessionStore) {
+    let (from, to) = (new_owner(), new_owner());
+    let session = created(store, &from).await;
+    let about = entry_about(&session);
+    assert_eq!(store.exchange_entry(None, &about).await.unwrap(), Exchanged::Put);
+
+    assert!(store.claim_session(session.id, &from, &to).await.unwrap());
+
+    let kept = store.entry(about.kind, &about.name).await.unwrap();
+    assert_eq!(kept, Some(Entry { owner: Some(to.clone()), ..about.clone() }));
+    store.delete_session(&to, session.id).await.unwrap();
+    assert_eq!(store.entry(about.kind, &about.name).await.unwrap(), None);
+}
+
+pub(super) async fn whoever_had_a_session_that_was_claimed_neither_takes_it_back_nor_harms_it(
+    store: &dyn SessionStore,
+) {
+    let (from, to) = (new_owner(), new_owner());
+    let session = created(store, &from).await;
+    let analysis = completed(&started(store, &session).await, 5);
+    recorded(store, &analysis).await;
+    store.append_turns(session.id, &[turn(0, "Why?")]).await.unwrap();
+    let about = entry_about(&session);
+    store.exchange_entry(None, &about).await.unwrap();
+    let before = record_of(store, &session).await.unwrap();
+    store.claim_session(session.id, &from, &to).await.unwrap();
+
+    assert_eq!(store.delete_session(&from, session.id).await.unwrap(), 0);
+    store.create_session(&session).await.unwrap();
+    // What a deletion leaves behind may be removed with the next one, whosever that is.
+    let other = created(store, &new_owner()).await;
+    store.delete_session(&other.owner, other.id).await.unwrap();
+
+    let claimed = Session { owner: to.clone(), ..session.clone() };
+    let expected = SessionRecord { session: claimed.clone(), ..before };
+    assert_eq!(record_of(store, &claimed).await, Some(expected));
+    assert!(store.entry(about.kind, &about.name).await.unwrap().is_some());
+    store.delete_session(&to, session.id).await.unwrap();
+    store.create_session(&session).await.unwrap();
+    assert_eq!(record_of(store, &session).await, None);
+    assert_eq!(store.existing_sessions(&[session.id]).await.unwrap(), []);
+}
+
+pub(super) async fn a_session_is_claimed_by_whoever_tried_to_delete_it_before_or_had_it_once(
+    store: &dyn SessionStore,
+) {
+    let (one, other) = (new_owner(), new_owner());
+    let session = created(store, &one).await;
+    assert_eq!(store.delete_session(&other, session.id).await.unwrap(), 0);
+
+    assert!(store.claim_session(session.id, &one, &other).await.unwrap());
+    let at_other = Session { owner: other.clone(), ..session.clone() };
+    assert_eq!(record_of(store, &at_other).await.unwrap().session, at_other);
+    assert!(store.claim_session(session.id, &other, &one).await.unwrap());
+
+    assert_eq!(record_of(store, &session).await.unwrap().session, session);
+    assert_eq!(record_of(store, &at_other).await, None);
+    assert_eq!(store.delete_session(&one, session.id).await.unwrap(), 3);
+}
+
+/// A small record of the owner about their session.
+fn entry_about(session: &Session) -> Entry {
+    Entry {
+        kind: EntryKind::Request,
+        name: Uuid::now_v7().to_string(),
+        owner: Some(session.owner.clone()),
+        session: Some(session.id),
+        value: "{}".to_owned(),
+        recorded_at: at(0),
+    }
+}
+
 pub(super) async fn nobody_claims_what_is_not_there_or_anothers(store: &dyn SessionStore) {
     let (owner, thief) = (new_owner(), new_owner());
     let session = created(store, &owner).await;

@@ -27,12 +27,13 @@ pub(super) async fn a_session_without_optional_fields_is_read_back_equal(store: 
 }
 
 pub(super) async fn times_are_kept_to_the_millisecond(store: &dyn SessionStore) {
-    let session = Session { created_at: at(0) + TimeDelta::microseconds(999), ..session(&new_owner(), 1) };
+    let finer = at(0) + TimeDelta::microseconds(999);
+    let session = Session { created_at: finer, expires_at: Some(finer), ..session(&new_owner(), 1) };
 
     store.create_session(&session).await.unwrap();
 
-    let kept = record_of(store, &session).await.unwrap().session.created_at;
-    assert_eq!(kept.timestamp_millis(), at(0).timestamp_millis());
+    let kept = record_of(store, &session).await.unwrap().session;
+    assert_eq!((kept.created_at, kept.expires_at), (at(0), Some(at(0))));
 }
 
 pub(super) async fn the_same_write_twice_is_the_same_as_once(store: &dyn SessionStore) {
