@@ -21,10 +21,11 @@
 //!   came to stays, as it does in the store.
 //! - It has a bound, past which writes fail.
 //!
-//! Whatever decides among replicas is never journalled: [`SessionStore::start_analysis`] and
-//! [`SessionStore::claim_answer`] fail while the store is down, and while a write about their session waits, and so do
-//! frames, terms and owners that change; [`SessionStore::reserve`] and small records fail while the store is down. [`SessionStore::month_usage`] fails then as well; what waits
-//! to be settled is told as held until it has arrived.
+//! Whatever decides among replicas is never journalled. While the store is down, or a write about their session
+//! waits, [`SessionStore::start_analysis`] and [`SessionStore::claim_answer`] fail, and so do frames, terms and owners
+//! that change; while the store is down, [`SessionStore::reserve`] and small records do.
+//! [`SessionStore::month_usage`] and [`SessionStore::holdings`] fail then as well; what waits to be settled is told as
+//! held until it has arrived.
 //!
 //! Whoever removes frames without a record (`swimcoach sweep`) must see every journal, or a session that
 //! waits on another machine is taken for an orphan: sweep only when no replica is degraded.
@@ -41,7 +42,7 @@ use super::{
     AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Exchanged, Holdings, Recorded, SessionRecord,
     SessionStore, StartedAnalysis, StoreHealth,
 };
-use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation};
+use crate::ledger::{Budgets, Charge, Month, MonthUsage, Reservation, StorageUse};
 use crate::session::{Analysis, AnswerClaim, Frame, Owner, Session, SessionId, Turn};
 use crate::upstream::UpstreamError;
 use async_trait::async_trait;
@@ -261,11 +262,13 @@ impl SessionStore for JournaledSessionStore {
     }
 
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
-        let is_claimed = self.store_up_to_date(id).await?.claim_session(id, from, to).await?;
+        let is_claimed = self.store_up_to_date(id).await?.claim_session(id, from, to).await;
+        // Also where it failed: it may have happened, and what waits is then no longer `from`'s to remove.
         self.owners().remove(&id);
-        Ok(is_claimed)
+        is_claimed
     }
 
+    /// Also those whose deletion waits: whoever deletes them again finds out whether the store takes it now.
     async fn expired_sessions(
         &self,
         now: DateTime<Utc>,
@@ -275,8 +278,19 @@ impl SessionStore for JournaledSessionStore {
         self.store()?.expired_sessions(now, unsaid_since, limit).await
     }
 
+    /// With what waits to be created.
     async fn holdings(&self, owner: &Owner) -> Result<Holdings, UpstreamError> {
-        self.store()?.holdings(owner).await
+        let waiting = self.journal().created_by(owner).await?;
+        let store = self.store()?;
+        let ids: Vec<_> = waiting.iter().map(|it| it.id).collect();
+        // What arrives in between is counted twice, so that what is allowed is never exceeded.
+        let arrived = if ids.is_empty() { Vec::new() } else { store.existing_sessions(&ids).await? };
+        let mut holdings = store.holdings(owner).await?;
+        for session in waiting.iter().filter(|it| !arrived.contains(&it.id)) {
+            holdings.sessions += 1;
+            holdings.bytes += StorageUse::of_upload(session).bytes;
+        }
+        Ok(holdings)
     }
 
     async fn entry(&self, kind: EntryKind, name: &str) -> Result<Option<Entry>, UpstreamError> {

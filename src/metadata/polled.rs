@@ -30,9 +30,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// Keeps a copy of the record of every session whose analysis this process runs, from its first read after
 /// the start until the first one after the end, and answers reads of it from there.
 ///
-/// The copy follows every write that goes through here. What other replicas write about the session is seen
-/// late. Where they end the analysis, take it up or delete the session, the next sign of life of the analysis is
-/// superseded, so at most a third of `STALE_JOB_THRESHOLD_MINUTES` later, and the copy is dropped. For anything
+/// The copy follows every write that goes through here; terms and an owner that change make the store be asked again. What other replicas write about the session is seen late. Where they end the analysis, take it up or delete the session, the next sign of life of the analysis is
+/// superseded, so at most a third of `STALE_JOB_THRESHOLD_MINUTES` later, and the copy is dropped. Whoever claims it
+/// there sees it here at once, since the store is asked whenever the session is another's. For anything
 /// else the store is asked again at a read after a sign of life, but not twice within ten seconds. While the
 /// store cannot answer the copy still does, and the store is asked every ten seconds. A copy that no write
 /// renews for ten minutes is dropped.
@@ -69,8 +69,8 @@ struct Watched {
 
 /// What a read finds in memory.
 enum Known {
-    /// The answer; `None` since the session is another's.
-    Answer(Option<Box<SessionRecord>>),
+    /// The answer.
+    Answer(Box<SessionRecord>),
     /// Nothing that can be believed. The session's last change, if it is watched.
     Unknown(Option<u64>),
 }
@@ -110,8 +110,10 @@ impl Running {
     fn find(&self, owner: &Owner, id: SessionId) -> Known {
         let Some(watched) = self.by_session.get(&id) else { return Known::Unknown(None) };
         match &watched.copy {
-            Some(copy) if watched.ask_at.is_none_or(|it| Instant::now() < it) => {
-                Known::Answer(Some(copy).filter(|it| it.session.owner == *owner).cloned().map(Box::new))
+            Some(copy)
+                if copy.session.owner == *owner && watched.ask_at.is_none_or(|it| Instant::now() < it) =>
+            {
+                Known::Answer(Box::new(copy.clone()))
             }
             _ => Known::Unknown(Some(watched.changed)),
         }
@@ -152,6 +154,11 @@ impl Running {
         }
     }
 
+    /// Makes the store be asked at the next read. Also after a write that failed: it may have happened.
+    fn drop_copy(&mut self, id: SessionId) {
+        self.change(id, |watched| watched.copy = None);
+    }
+
     fn change(&mut self, id: SessionId, change: impl FnOnce(&mut Watched)) {
         self.changes += 1;
         if let Some(watched) = self.by_session.get_mut(&id) {
@@ -171,7 +178,7 @@ impl SessionStore for PolledSessionStore {
     async fn session(&self, owner: &Owner, id: SessionId) -> Result<Option<SessionRecord>, UpstreamError> {
         let known = self.running().find(owner, id);
         let changed = match known {
-            Known::Answer(record) => return Ok(record.map(|it| *it)),
+            Known::Answer(record) => return Ok(Some(*record)),
             Known::Unknown(None) => return self.store.session(owner, id).await,
             Known::Unknown(Some(changed)) => changed,
         };
@@ -203,9 +210,8 @@ impl SessionStore for PolledSessionStore {
         session: SessionId,
         frames: &[Frame],
     ) -> Result<AddedFrames, UpstreamError> {
-        let added = self.store.add_frames(owner, session, frames).await?;
-        self.running().change(session, |watched| watched.copy = None);
-        Ok(added)
+        // None is added once an analysis was started, so that no copy changes.
+        self.store.add_frames(owner, session, frames).await
     }
 
     async fn amend_session(
@@ -214,15 +220,15 @@ impl SessionStore for PolledSessionStore {
         id: SessionId,
         amendment: &Amendment,
     ) -> Result<bool, UpstreamError> {
-        let is_amended = self.store.amend_session(owner, id, amendment).await?;
-        self.running().change(id, |watched| watched.copy = None);
-        Ok(is_amended)
+        let is_amended = self.store.amend_session(owner, id, amendment).await;
+        self.running().drop_copy(id);
+        is_amended
     }
 
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
-        let is_claimed = self.store.claim_session(id, from, to).await?;
-        self.running().change(id, |watched| watched.copy = None);
-        Ok(is_claimed)
+        let is_claimed = self.store.claim_session(id, from, to).await;
+        self.running().drop_copy(id);
+        is_claimed
     }
 
     async fn expired_sessions(
@@ -322,7 +328,7 @@ impl SessionStore for PolledSessionStore {
         let claimed = self.store.claim_answer(claim, stale_before).await?;
         if claimed == ClaimedAnswer::Answered {
             // By another replica, and the copy does not have it.
-            self.running().change(claim.session, |watched| watched.copy = None);
+            self.running().drop_copy(claim.session);
         }
         Ok(claimed)
     }

@@ -2,14 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use crate::support::records::{DIFFICULT_TEXT, analysis, at, charge, completed, new_owner, session, turn};
+use crate::support::records::{
+    DIFFICULT_TEXT, analysis, at, charge, completed, frame, new_owner, session, turn,
+};
 use futures_util::future::join_all;
 use std::path::Path;
 use std::time::Duration;
-use swimcoach::analysis::MicroUsd;
-use swimcoach::ledger::{BudgetScope, Budgets, Month, Reservation};
+use swimcoach::analysis::{MicroUsd, Usage};
+use swimcoach::ledger::{BudgetScope, Budgets, Charge, Month, Reservation};
 use swimcoach::metadata::sqlite::SqliteSessionStore;
-use swimcoach::metadata::{SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::metadata::{
+    AddedFrames, Entry, EntryKind, Exchanged, SessionRecord, SessionStore, StartedAnalysis,
+};
 use swimcoach::session::{Analysis, AnalysisId, Session};
 use swimcoach::upstream::UpstreamErrorKind;
 
@@ -178,6 +182,96 @@ async fn a_file_of_an_earlier_version_keeps_its_records() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_version_before_terms_and_small_records_keeps_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let session = Session { consent: None, expires_at: None, ..session(&new_owner(), 2) };
+    let spent = Usage { requests: 1, ..Usage::default() };
+    let asked = Charge { usage: spent, ..charge(&session.owner, 300) };
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch(include_str!("../../migrations/sqlite/0001_sessions.sql")).unwrap();
+    file.execute_batch(include_str!("../../migrations/sqlite/0002_attempts_answers_and_charges.sql"))
+        .unwrap();
+    file.pragma_update(None, "user_version", 2).unwrap();
+    file.execute(
+        "INSERT INTO sessions VALUES (?1, ?2, ?3, 'butterfly', ?4, ?5, 'overhead')",
+        (
+            session.id.to_string(),
+            session.owner.as_str(),
+            session.created_at.timestamp_millis(),
+            session.user_notes.as_deref(),
+            session.title.as_deref(),
+        ),
+    )
+    .unwrap();
+    for it in &session.frames {
+        file.execute(
+            "INSERT INTO frames VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            (
+                session.id.to_string(),
+                it.number.get(),
+                it.size_bytes,
+                it.width,
+                it.height,
+                it.timestamp_ms,
+                it.etag.as_str(),
+            ),
+        )
+        .unwrap();
+    }
+    file.execute(
+        "INSERT INTO charges VALUES (?1, ?2, 'analysis', NULL, ?3, 1, ?3, 300, 1, 0, 0, 0, 0, 0, 0, 300, 0, 0, 0, 0)",
+        (asked.id.to_string(), session.owner.as_str(), asked.at.timestamp_millis()),
+    )
+    .unwrap();
+    drop(file);
+
+    let store = open(&path).await;
+
+    let record = store.session(&session.owner, session.id).await.unwrap().unwrap();
+    assert_eq!(record.session, session);
+    let usage = store.month_usage(&session.owner, Month::of(at(0))).await.unwrap();
+    assert_eq!((usage.usage.cost, usage.analyses), (Some(MicroUsd(300)), 1));
+    let budgets = Budgets { caller: None, service: None, analyses_per_day: Some(1) };
+    let outcome = store.reserve(&charge(&session.owner, 1), &budgets).await.unwrap();
+    assert_eq!(outcome, Reservation::EnoughToday { limit: 1 });
+    let expired = store.expired_sessions(at(0), session.created_at, 10).await.unwrap();
+    assert_eq!(expired, [(session.owner.clone(), session.id)]);
+    let added = store.add_frames(&session.owner, session.id, &[frame(3)]).await.unwrap();
+    assert_eq!(added, AddedFrames::Added { taken: Vec::new() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_file_exchange_a_small_record_for_one_of_all_who_want_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let stores = [open(&path).await, open(&path).await];
+    let wanted: Vec<_> = (0..50).map(|n| lease(&n.to_string())).collect();
+
+    let takes = wanted.iter().zip(stores.iter().cycle());
+    let outcomes = join_all(takes.map(|(it, store)| store.exchange_entry(None, it))).await;
+
+    let holders: Vec<_> =
+        wanted.iter().zip(outcomes).filter(|(_, it)| *it.as_ref().unwrap() == Exchanged::Put).collect();
+    assert_eq!(holders.len(), 1);
+    for store in &stores {
+        let there = store.entry(EntryKind::Lease, "sweep").await.unwrap();
+        assert_eq!(there.as_ref(), Some(holders[0].0));
+    }
+}
+
+fn lease(value: &str) -> Entry {
+    Entry {
+        kind: EntryKind::Lease,
+        name: "sweep".to_owned(),
+        owner: None,
+        session: None,
+        value: value.to_owned(),
+        recorded_at: at(0),
+    }
+}
+
+#[tokio::test]
 async fn many_writers_on_one_file_wait_for_each_other_and_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.db");
@@ -263,11 +357,26 @@ async fn what_was_deleted_is_in_no_file_any_more() {
     store.create_session(&session).await.unwrap();
     let turns = [turn(0, "my-secret-question")];
     store.append_turns(session.id, &turns).await.unwrap();
-    assert!(is_in_a_file(folder.path(), "my-secret"));
+    let answered = |value: &str| Entry {
+        kind: EntryKind::Request,
+        owner: Some(session.owner.clone()),
+        session: Some(session.id),
+        ..lease(value)
+    };
+    let value = "my-secret-answer ".repeat(1_000);
+    store.exchange_entry(None, &answered(&value)).await.unwrap();
+    assert!(is_in_a_file(folder.path(), "my-secret-notes"));
+    assert!(is_in_a_file(folder.path(), "my-secret-answer"));
 
     store.delete_session(&session.owner, session.id).await.unwrap();
+    store.exchange_entry(None, &answered("my-secret-late-answer")).await.unwrap();
 
     assert!(!is_in_a_file(folder.path(), "my-secret"));
+    let bare = Entry { session: None, ..answered("my-secret-key") };
+    store.exchange_entry(None, &bare).await.unwrap();
+    assert!(is_in_a_file(folder.path(), "my-secret-key"));
+    assert!(store.remove_entry(bare.kind, &bare.name, &bare.value).await.unwrap());
+    assert!(!is_in_a_file(folder.path(), "my-secret-key"));
 }
 
 fn is_in_a_file(folder: &Path, text: &str) -> bool {

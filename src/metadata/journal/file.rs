@@ -5,7 +5,7 @@ use crate::metadata::Backlog;
 use crate::metadata::sqlite::columns::{Json, Millis, Word};
 use crate::metadata::sqlite::{blocking, connection, failure, forget_log, in_write};
 use crate::metrics::JournalMetrics;
-use crate::session::{Owner, SessionId};
+use crate::session::{Owner, Session, SessionId};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
@@ -239,6 +239,26 @@ impl Journal {
     ) -> Result<OwnersBacklog, UpstreamError> {
         let owner = owner.clone();
         self.read("journal", move |db| select_of_owner(db, &owner, before, limit)).await
+    }
+
+    /// The sessions of an owner that are created by a waiting write.
+    pub(super) async fn created_by(&self, owner: &Owner) -> Result<Vec<Session>, UpstreamError> {
+        let owner = owner.clone();
+        let waiting: Vec<WaitingWrite> = self
+            .read("journal", move |db| {
+                db.prepare_cached(
+                    "SELECT sequence, about, content FROM writes
+                     WHERE owner = ?1 AND kind = 'create_session' ORDER BY sequence",
+                )?
+                .query_map([owner.as_str()], read_waiting)?
+                .collect()
+            })
+            .await?;
+        let sessions = waiting.into_iter().filter_map(|it| match it.write {
+            Some(Write::CreateSession(session)) => Some(session),
+            _ => None,
+        });
+        Ok(sessions.collect())
     }
 
     /// Those of the sessions that are created or deleted by a waiting write: its kind, whose and which.

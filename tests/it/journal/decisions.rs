@@ -13,7 +13,8 @@ use swimcoach::analysis::MicroUsd;
 use swimcoach::ledger::{Budgets, Charge, ChargeKind, Month, MonthUsage, Reservation, StorageUse};
 use swimcoach::metadata::journal::{Journal, Subject, WriteKind};
 use swimcoach::metadata::{
-    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Recorded, SessionStore, StartedAnalysis,
+    AddedFrames, Amendment, ClaimedAnswer, Entry, EntryKind, Holdings, Recorded, SessionStore,
+    StartedAnalysis,
 };
 use swimcoach::metrics::JournalMetrics;
 use swimcoach::session::{Analysis, Session};
@@ -112,6 +113,44 @@ async fn frames_terms_and_owners_do_not_change_while_the_creation_of_their_sessi
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_to_be_created_is_held_by_its_owner_too_and_counts_once() {
+    let bench = Bench::new().await;
+    let arrived = bench.created().await;
+    let waiting = Session { owner: arrived.owner.clone(), ..session(&new_owner(), 3) };
+    bench.records.fail_next(1, DOWN);
+    bench.records.refuse(waiting.id);
+    bench.store.create_session(&waiting).await.unwrap();
+    bench.comes_to(degraded(1, 1)).await;
+    let bytes = |session: &Session| session.frames.iter().map(|it| it.size_bytes).sum::<u64>();
+    let both = Holdings { sessions: 2, bytes: bytes(&arrived) + bytes(&waiting) };
+
+    let before = bench.store.holdings(&arrived.owner).await.unwrap();
+    bench.records.unbroken().create_session(&waiting).await.unwrap();
+    let after = bench.store.holdings(&arrived.owner).await.unwrap();
+    bench.records.fail_all(DOWN);
+
+    assert_eq!((before, after), (both, both));
+    assert_eq!(kind(bench.store.holdings(&arrived.owner).await), DOWN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_lost_a_session_to_a_claim_removes_nothing_that_waits_of_it() {
+    let bench = Bench::new().await;
+    let session = bench.created().await;
+    let claimed = Session { owner: new_owner(), ..session.clone() };
+    bench.records.lose_next_answers(1);
+    bench.store.claim_session(session.id, &session.owner, &claimed.owner).await.unwrap_err();
+    bench.records.fail_all(DOWN);
+    bench.store.append_turns(session.id, &[turn(0, "Why?")]).await.unwrap();
+
+    bench.store.delete_session(&session.owner, session.id).await.unwrap();
+    bench.records.mend();
+    bench.drained().await;
+
+    assert_eq!(bench.arrived_of(&claimed).await.unwrap().turns, [turn(0, "Why?")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_turns_wait_nobody_answers_the_next_message_and_nobody_in_their_place() {
     let bench = Bench::new().await;
     let session = bench.created().await;
@@ -194,7 +233,11 @@ async fn a_charge_that_waits_is_shown_and_can_be_given_up_by_its_name() {
 #[tokio::test]
 async fn what_waits_in_a_file_of_an_earlier_version_arrives() {
     let bench = Bench::new().await;
-    let session = session(&new_owner(), 2);
+    let session = Session { consent: None, expires_at: None, ..session(&new_owner(), 2) };
+    let mut content = serde_json::to_value(&session).unwrap();
+    for field in ["consent", "expires_at"] {
+        content.as_object_mut().unwrap().remove(field);
+    }
     let path = bench.folder.path().join("earlier.db");
     let file = rusqlite::Connection::open(&path).unwrap();
     file.execute_batch(include_str!("../../../migrations/journal/0001_writes.sql")).unwrap();
@@ -206,7 +249,7 @@ async fn what_waits_in_a_file_of_an_earlier_version_arrives() {
             session.id.to_string(),
             session.owner.as_str(),
             "create_session",
-            serde_json::json!({ "create_session": session }).to_string(),
+            serde_json::json!({ "create_session": content }).to_string(),
         ),
     )
     .unwrap();

@@ -10,7 +10,7 @@ use crate::support::records::{
 use std::sync::Arc;
 use std::time::Duration;
 use swimcoach::metadata::polled::PolledSessionStore;
-use swimcoach::metadata::{ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::metadata::{Amendment, ClaimedAnswer, Recorded, SessionRecord, SessionStore, StartedAnalysis};
 use swimcoach::session::{Analysis, Session};
 
 /// A session whose analysis runs here, and was read once.
@@ -190,4 +190,37 @@ async fn a_conversation_that_went_on_elsewhere_is_read_from_the_store_again() {
 
     assert_eq!((before.len(), claimed), (0, ClaimedAnswer::Answered));
     assert_eq!(running.poll().await.unwrap().turns, turns);
+}
+
+#[tokio::test(start_paused = true)]
+async fn terms_and_an_owner_that_change_are_seen_at_once_also_when_the_answer_was_lost() {
+    let earlier = Amendment { expires_at: Some(at(1)), ..Amendment::default() };
+    for lost_answers in [0, 1] {
+        let [amended, claimed] = [Running::new().await, Running::new().await];
+        let to = new_owner();
+        amended.records.lose_next_answers(lost_answers);
+        claimed.records.lose_next_answers(lost_answers);
+
+        let Running { session, store, .. } = &amended;
+        let outcome = store.amend_session(&session.owner, session.id, &earlier).await;
+        assert_eq!(outcome.is_err(), lost_answers == 1);
+        let Running { session, store, .. } = &claimed;
+        let outcome = store.claim_session(session.id, &session.owner, &to).await;
+        assert_eq!(outcome.is_err(), lost_answers == 1);
+
+        assert_eq!(amended.poll().await.unwrap().session.expires_at, Some(at(1)));
+        assert_eq!(claimed.poll().await, None);
+        assert!(store.session(&to, session.id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_claimed_a_running_session_elsewhere_sees_it_here_at_once() {
+    let running = Running::new().await;
+    let (session, to) = (&running.session, new_owner());
+
+    running.records.unbroken().claim_session(session.id, &session.owner, &to).await.unwrap();
+
+    assert!(running.store.session(&to, session.id).await.unwrap().is_some());
+    assert_eq!(running.poll().await, None);
 }

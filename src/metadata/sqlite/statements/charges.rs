@@ -8,6 +8,16 @@ use crate::session::Owner;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Result, Row, params};
 
+/// What is spent and held in a month, and how many analyses of a day count, from one index.
+const TAKEN: &str = "SELECT
+    coalesce(sum(amount) FILTER (WHERE owner = ?1), 0) AS by_caller,
+    coalesce(sum(amount), 0) AS by_service,
+    count(*) FILTER (
+        WHERE owner = ?1 AND kind = 'analysis' AND ?6 <= at AND at < ?7 AND (NOT is_settled OR 0 < requests)
+    ) AS analyses_of_day
+FROM charges
+WHERE ?2 <= at AND at < ?3 AND charge_id <> ?4 AND (is_settled OR ?5 <= recorded_at)";
+
 /// What is spent and held in the month of a charge, without the charge itself. What was held before `held_since`
 /// is held no more.
 pub(in crate::metadata::sqlite) fn select_taken(
@@ -16,17 +26,7 @@ pub(in crate::metadata::sqlite) fn select_taken(
     held_since: DateTime<Utc>,
 ) -> Result<Taken> {
     let (month, day) = (Month::of(charge.at), day_of(charge.at));
-    db.prepare_cached(
-        "SELECT
-             coalesce(sum(amount) FILTER (WHERE owner = ?1), 0) AS by_caller,
-             coalesce(sum(amount), 0) AS by_service,
-             count(*) FILTER (
-                 WHERE owner = ?1 AND kind = 'analysis' AND ?6 <= at AND at < ?7 AND (NOT is_settled OR 0 < requests)
-             ) AS analyses_of_day
-         FROM charges
-         WHERE ?2 <= at AND at < ?3 AND charge_id <> ?4 AND (is_settled OR ?5 <= recorded_at)",
-    )?
-    .query_row(
+    db.prepare_cached(TAKEN)?.query_row(
         params![
             charge.owner.as_str(),
             Millis(month.start()),
@@ -181,4 +181,23 @@ fn read_settled(row: &Row<'_>) -> Result<MonthUsage> {
         reserved: MicroUsd(0),
         stored_bytes: 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::sqlite::connection;
+
+    #[test]
+    fn what_is_spent_is_added_up_from_an_index_alone() {
+        let db = connection::open_memory(&connection::RECORDS).unwrap();
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {TAKEN}")).unwrap();
+        let steps: Vec<String> = plan
+            .query_map([rusqlite::types::Null; 7], |row| row.get("detail"))
+            .unwrap()
+            .collect::<Result<_>>()
+            .unwrap();
+
+        assert_eq!(steps, ["SEARCH charges USING COVERING INDEX charges_by_time (at>? AND at<?)"]);
+    }
 }
