@@ -50,10 +50,11 @@ struct Everywhere;
 const ANYWHERE: [(&str, &str); 1] = [("500", "something broke inside the service")];
 
 /// What every route answers whose caller is asked for.
-const SIGNED_IN: [(&str, &str); 4] = [
+const SIGNED_IN: [(&str, &str); 5] = [
     ("400", "the request is broken, or X-User-Id is no name of a user"),
     ("401", "the request does not say who sends it, or not truly"),
     ("403", "the caller may not do that"),
+    ("502", "it cannot be checked who sends the request, since what is asked about it makes no sense"),
     ("503", "it cannot be checked just now who sends the request"),
 ];
 

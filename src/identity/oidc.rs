@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, OwnedMutexGuard, RwLock};
 use tokio::time::Instant;
 use url::Url;
 
@@ -25,8 +25,10 @@ const MAX_DOCUMENT: usize = 1 << 20;
 const FRESH: Duration = Duration::from_hours(1);
 /// For how long keys are used while the provider cannot be reached.
 const USABLE: Duration = Duration::from_hours(24);
-/// How often keys are asked for at most, also because tokens name ones that are not known or the provider is down.
+/// How soon keys may be asked for again, also because tokens name ones that are not known.
 const PAUSE: Duration = Duration::from_secs(30);
+/// How soon they may be asked for again after the provider did not give them.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// By how much clocks may differ, in seconds.
 const LEEWAY: u64 = 30;
 /// The longest subject, in bytes.
@@ -53,8 +55,8 @@ pub struct OidcProvider {
     settings: OidcSettings,
     http: reqwest::Client,
     keys: RwLock<Option<Arc<Keys>>>,
-    /// Whose turn it is to ask for keys, and when they were asked for last.
-    asked_at: Mutex<Option<Instant>>,
+    /// Whose turn it is to ask for keys, and from when on they may be asked for.
+    turn: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug)]
@@ -82,15 +84,18 @@ impl OidcProvider {
         // Whoever answers in the provider's place by a redirect could give out keys of their own.
         let http = reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).build();
         let http = http.map_err(|error| failure("build", UpstreamErrorKind::Rejected, error))?;
-        Ok(Self { settings, http, keys: RwLock::default(), asked_at: Mutex::default() })
+        Ok(Self { settings, http, keys: RwLock::default(), turn: Arc::default() })
     }
 
     /// Whoever a token was issued to.
-    pub(super) async fn caller(&self, token: &str) -> Result<Caller, IdentityError> {
+    pub(super) async fn caller(self: &Arc<Self>, token: &str) -> Result<Caller, IdentityError> {
         if MAX_TOKEN < token.len() {
             return Err(IdentityError::Invalid("the token is too long"));
         }
         let header = decode_header(token).map_err(|_no_jwt| IdentityError::Invalid("it is no JWT"))?;
+        if header.crit.is_some() {
+            return Err(IdentityError::Invalid("the token demands what is not understood here"));
+        }
         let kid = header.kid.as_deref().ok_or(IdentityError::Invalid("the token names no key"))?;
         let jwk = self.key(kid).await?.ok_or(IdentityError::Invalid("the token names no known key"))?;
         if !fits(&jwk, header.alg) {
@@ -133,42 +138,52 @@ impl OidcProvider {
     }
 
     /// The key of this id. One that is not known is asked for, since keys are rotated, but not at any time.
-    async fn key(&self, kid: &str) -> Result<Option<Jwk>, UpstreamError> {
-        let known = self.keys.read().await.clone();
+    async fn key(self: &Arc<Self>, kid: &str) -> Result<Option<Jwk>, UpstreamError> {
+        let known = self.usable_keys().await;
         let found = known.as_ref().and_then(|it| it.set.find(kid).cloned());
-        if found.is_some() && known.as_ref().is_some_and(|it| it.read_at.elapsed() < FRESH) {
+        if found.is_some() && known.is_some_and(|it| it.read_at.elapsed() < FRESH) {
             return Ok(found);
         }
-        let refreshed = self.refresh().await;
-        let known = self.keys.read().await.clone();
-        match known.filter(|it| it.read_at.elapsed() < USABLE) {
+        let turn = match Arc::clone(&self.turn).try_lock_owned() {
+            Ok(turn) => turn,
+            // Somebody asks already, and what is known will do until they know more.
+            Err(_taken) if found.is_some() => return Ok(found),
+            Err(_taken) => Arc::clone(&self.turn).lock_owned().await,
+        };
+        let refreshed = self.refresh(turn).await;
+        match self.usable_keys().await {
             Some(known) => Ok(known.set.find(kid).cloned()),
             None => refreshed.map(|()| None),
         }
     }
 
-    /// Asks for the keys, unless that was done a moment ago; one request at a time.
-    async fn refresh(&self) -> Result<(), UpstreamError> {
-        let mut asked_at = self.asked_at.lock().await;
-        if asked_at.is_some_and(|it| it.elapsed() < PAUSE) {
-            return if self.keys.read().await.is_some() {
-                Ok(())
-            } else {
-                Err(failure("keys", UpstreamErrorKind::Unavailable, "they could not be read a moment ago"))
-            };
+    async fn usable_keys(&self) -> Option<Arc<Keys>> {
+        self.keys.read().await.clone().filter(|it| it.read_at.elapsed() < USABLE)
+    }
+
+    /// Asks for the keys, unless that was done a moment ago.
+    async fn refresh(
+        self: &Arc<Self>,
+        mut turn: OwnedMutexGuard<Option<Instant>>,
+    ) -> Result<(), UpstreamError> {
+        if turn.is_some_and(|it| Instant::now() < it) {
+            let why = "they could not be read a moment ago";
+            let unknown = || failure("keys", UpstreamErrorKind::Unavailable, why);
+            return self.usable_keys().await.map(drop).ok_or_else(unknown);
         }
-        *asked_at = Some(Instant::now());
-        let asked = self.ask().await;
-        match asked {
-            Ok(set) => {
-                *self.keys.write().await = Some(Arc::new(Keys { set, read_at: Instant::now() }));
-                Ok(())
-            }
-            Err(error) => {
+        let provider = Arc::clone(self);
+        // Whoever waits may go away. Nobody would ever have keys if that ended the asking.
+        let asking = tokio::spawn(async move {
+            let asked = provider.ask().await;
+            let pause = if asked.is_ok() { PAUSE } else { PAUSE_AFTER_FAILURE };
+            *turn = Some(Instant::now() + pause);
+            let set = asked.inspect_err(|error| {
                 tracing::warn!(%error, cause = %error.source, "the keys of the OpenID provider cannot be read");
-                Err(error)
-            }
-        }
+            })?;
+            *provider.keys.write().await = Some(Arc::new(Keys { set, read_at: Instant::now() }));
+            Ok(())
+        });
+        asking.await.unwrap_or_else(|broken| Err(failure("keys", UpstreamErrorKind::Unavailable, broken)))
     }
 
     async fn ask(&self) -> Result<JwkSet, UpstreamError> {

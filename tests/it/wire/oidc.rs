@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use crate::support::app::TestApp;
+use crate::support::eventually::eventually;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
@@ -16,8 +17,10 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 use swimcoach::identity::OidcSettings;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const PAGE: &str = "https://coach.example";
@@ -65,6 +68,8 @@ fn signers() -> &'static [Signer; 2] {
 struct Provider {
     issuer: String,
     keys: Arc<Mutex<(Value, usize)>>,
+    /// While it is true, nobody is given the keys.
+    holds: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
@@ -73,6 +78,8 @@ impl Provider {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let keys = Arc::new(Mutex::new((json!({"keys": [signers()[0].jwk()]}), 0)));
+        let holds = watch::Sender::new(false);
+        let is_held = holds.subscribe();
         let (published, discovered) = (Arc::clone(&keys), issuer.clone());
         let app = Router::new()
             .route(
@@ -84,13 +91,13 @@ impl Provider {
             .route(
                 "/jwks",
                 get(async move || {
-                    let mut keys = published.lock().unwrap();
-                    keys.1 += 1;
-                    Json(keys.0.clone())
+                    published.lock().unwrap().1 += 1;
+                    is_held.clone().wait_for(|it| !it).await.unwrap();
+                    Json(published.lock().unwrap().0.clone())
                 }),
             );
         let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { issuer, keys, serving }
+        Self { issuer, keys, holds, serving }
     }
 
     fn publish(&self, keys: &Value) {
@@ -133,6 +140,13 @@ fn but(mut claims: Value, name: &str, value: Value) -> Value {
         claims[name] = value;
     }
     claims
+}
+
+/// Lets time pass at once. It stands still no longer than that, so that nothing on the wire comes too late.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 async fn status(app: &TestApp, token: &str) -> StatusCode {
@@ -178,6 +192,14 @@ async fn a_token_that_is_not_wholly_in_order_opens_nothing() {
         let header = Header { kid: Some("first".to_owned()), ..Header::new(Algorithm::RS512) };
         encode(&header, &claims, &signer.private).unwrap()
     };
+    let demanding = {
+        let header = Header {
+            kid: Some("first".to_owned()),
+            crit: Some(vec!["b64".to_owned()]),
+            ..Header::new(Algorithm::RS256)
+        };
+        encode(&header, &claims, &signer.private).unwrap()
+    };
     let nameless = encode(&Header::new(Algorithm::RS256), &claims, &signer.private).unwrap();
     let whole = signer.sign(&claims);
     assert_eq!(status(&app, &whole).await, StatusCode::OK);
@@ -196,6 +218,7 @@ async fn a_token_that_is_not_wholly_in_order_opens_nothing() {
         ("signed with the public key as a secret", with_public_key),
         ("signed by another key", forged),
         ("an algorithm that is not the key's", other_algorithm),
+        ("a demand that is not understood", demanding),
         ("no key named", nameless),
         ("an unknown key", stranger.sign(&claims)),
         ("cut", whole.rsplit_once('.').unwrap().0.to_owned()),
@@ -223,7 +246,7 @@ async fn a_token_must_be_for_the_audience_where_one_is_set() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn keys_that_are_rotated_are_found_and_unknown_ones_do_not_make_us_ask_again_and_again() {
     let provider = Provider::start().await;
     let app = provider.service();
@@ -236,7 +259,7 @@ async fn keys_that_are_rotated_are_found_and_unknown_ones_do_not_make_us_ask_aga
     }
     let asked = provider.asked();
     provider.publish(&json!([second.jwk()]));
-    tokio::time::advance(std::time::Duration::from_secs(31)).await;
+    pass(Duration::from_secs(31)).await;
 
     assert_eq!(asked, 1);
     assert_eq!(status(&app, &new).await, StatusCode::OK);
@@ -244,7 +267,61 @@ async fn keys_that_are_rotated_are_found_and_unknown_ones_do_not_make_us_ask_aga
     assert_eq!(provider.asked(), 2);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
+async fn keys_are_read_although_whoever_waited_for_them_went_away() {
+    let provider = Provider::start().await;
+    let app = provider.service();
+    let token = signers()[0].sign(&provider.claims());
+    provider.holds.send_replace(true);
+
+    tokio::select! {
+        status = status(&app, &token) => panic!("it was answered {status}"),
+        () = eventually("the keys are asked for", async || (provider.asked() == 1).then_some(())) => {}
+    }
+    provider.holds.send_replace(false);
+
+    assert_eq!(status(&app, &token).await, StatusCode::OK);
+    assert_eq!(provider.asked(), 1);
+}
+
+#[tokio::test]
+async fn while_keys_are_asked_for_again_the_known_ones_count() {
+    let provider = Provider::start().await;
+    let app = provider.service();
+    let end = Utc::now().timestamp() + 86_400;
+    let token = signers()[0].sign(&but(provider.claims(), "exp", json!(end)));
+    assert_eq!(status(&app, &token).await, StatusCode::OK);
+    pass(Duration::from_hours(2)).await;
+    provider.holds.send_replace(true);
+
+    let mut first = Box::pin(status(&app, &token));
+    tokio::select! {
+        status = &mut first => panic!("it was answered {status}"),
+        () = eventually("the keys are asked for", async || (provider.asked() == 2).then_some(())) => {}
+    }
+    let second = status(&app, &token).await;
+    provider.holds.send_replace(false);
+
+    assert_eq!((first.await, second), (StatusCode::OK, StatusCode::OK));
+}
+
+#[tokio::test]
+async fn a_provider_that_was_down_for_a_moment_is_asked_again_soon() {
+    let provider = Provider::start().await;
+    let app = provider.service();
+    let token = signers()[0].sign(&provider.claims());
+    provider.keys.lock().unwrap().0 = json!("no keys");
+    assert_eq!(status(&app, &token).await, StatusCode::BAD_GATEWAY);
+
+    provider.publish(&json!([signers()[0].jwk()]));
+    let at_once = status(&app, &token).await;
+    pass(Duration::from_secs(6)).await;
+
+    assert_eq!(at_once, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(status(&app, &token).await, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn while_the_provider_is_down_known_keys_count_for_a_day_and_without_any_nobody_is_let_in() {
     let provider = Provider::start().await;
     let (known, unknown) = (provider.service(), provider.service());
@@ -256,9 +333,9 @@ async fn while_the_provider_is_down_known_keys_count_for_a_day_and_without_any_n
     provider.serving.abort();
     let down = unknown.with_token(&token).get("/api/v1/sessions").await;
 
-    tokio::time::advance(std::time::Duration::from_hours(2)).await;
+    pass(Duration::from_hours(2)).await;
     let after_hours = status(&known, &token).await;
-    tokio::time::advance(std::time::Duration::from_hours(23)).await;
+    pass(Duration::from_hours(23)).await;
     let after_a_day = status(&known, &token).await;
 
     down.problem(StatusCode::SERVICE_UNAVAILABLE, "sign_in_unavailable");
