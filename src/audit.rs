@@ -19,8 +19,8 @@ pub(crate) struct Deed<'a> {
     pub(crate) session: Option<SessionId>,
     /// Which part of it, such as the path of a frame.
     pub(crate) object: &'a str,
-    /// What came of it: the status of the answer.
-    pub(crate) status: u16,
+    /// What came of it: the status of the answer. None where nobody waited for one; it may have been done all the same.
+    pub(crate) status: Option<u16>,
     /// Under which id the rest of the log speaks of it.
     pub(crate) request_id: &'a str,
 }
@@ -29,5 +29,6 @@ pub(crate) struct Deed<'a> {
 pub(crate) fn record(deed: &Deed<'_>) {
     let Deed { owner, action, session, object, status, request_id } = deed;
     let session = session.map(|it| it.to_string());
-    tracing::info!(owner = owner.as_str(), action, session, object, status, request_id, "{action} {status}");
+    let outcome = status.map_or_else(|| "not answered".to_owned(), |it| it.to_string());
+    tracing::info!(owner = owner.as_str(), action, session, object, status, request_id, "{action} {outcome}");
 }

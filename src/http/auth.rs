@@ -105,10 +105,10 @@ pub(super) async fn identify(State(app): State<AppState>, request: Request, next
         }
     };
     let new_token = caller.new_token.clone();
-    let audited = Audited::new(&caller, &parts);
+    let mut audited = Audited::new(&caller, &parts);
     parts.extensions.insert(caller);
     let mut response = next.run(Request::from_parts(parts, body)).await;
-    audited.answered(response.status());
+    audited.status = Some(response.status());
     if response.status().is_success()
         && let Some(token) = new_token
         && let Ok(mut value) = HeaderValue::from_str(token.expose_secret())
@@ -119,12 +119,13 @@ pub(super) async fn identify(State(app): State<AppState>, request: Request, next
     response
 }
 
-/// What the audit says of a request.
+/// What the audit says of a request once it is over, also when nobody waited for its end.
 struct Audited {
     owner: Owner,
     action: String,
     path: String,
     request_id: String,
+    status: Option<StatusCode>,
 }
 
 impl Audited {
@@ -136,17 +137,20 @@ impl Audited {
             action: format!("{} {route}", parts.method),
             path: parts.uri.path().to_owned(),
             request_id: named.map(|it| it.request_id.clone()).unwrap_or_default(),
+            status: None,
         }
     }
+}
 
-    fn answered(&self, status: StatusCode) {
+impl Drop for Audited {
+    fn drop(&mut self) {
         let session = self.path.split('/').find_map(|it| it.parse().ok());
         audit::record(&Deed {
             owner: &self.owner,
             action: &self.action,
             session,
             object: &self.path,
-            status: status.as_u16(),
+            status: self.status.map(|it| it.as_u16()),
             request_id: &self.request_id,
         });
     }
@@ -189,7 +193,9 @@ fn token(headers: &HeaderMap) -> Result<Option<&str>, IdentityError> {
     }
 }
 
+/// A header's text. One that cannot be read or that is there twice must not count as none, so it is an empty one.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    // A name that cannot be read must not count as none.
-    headers.get(name).map(|it| it.to_str().unwrap_or_default())
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(if values.next().is_none() { first.to_str().unwrap_or_default() } else { "" })
 }

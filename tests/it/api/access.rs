@@ -2,14 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use super::problems::capture;
 use crate::support::app::{TestApp, session_path, upload_request};
+use crate::support::eventually::eventually;
 use crate::support::faults::Fault;
 use crate::support::form::Form;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use swimcoach::access::{ApiKey, Scope};
 use swimcoach::identity::KeyRing;
@@ -224,4 +226,89 @@ async fn an_upload_that_is_refused_for_its_key_is_read_to_its_end_and_leaves_not
     reply.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
     assert_eq!(app.storage.keys(), [""; 0]);
     assert_eq!(reply.header(header::LOCATION.as_str()), None);
+}
+
+/// The lines of the audit.
+fn audit(log: &str) -> Vec<Value> {
+    let lines = log.lines().map(|it| serde_json::from_str::<Value>(it).unwrap());
+    lines.filter(|it| it["target"] == "swimcoach::audit").collect()
+}
+
+#[tokio::test]
+async fn the_audit_says_who_did_what_to_which_session_under_which_id_and_nothing_of_its_content() {
+    let app = with_keys();
+    let (club, other) = (member(&app, "club").await, member(&app, "other").await);
+    let (log, _guard) = capture();
+
+    let session = club.uploaded(Form::frames(1).text("user_notes", "My shoulder hurts.")).await;
+    let refused = other.show(&session).await;
+    let deleted = club.delete(&session).await;
+    app.show(&session).await.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+
+    let lines = audit(&log.text());
+    let told: Vec<_> =
+        lines.iter().map(|it| (&it["owner"], &it["action"], &it["status"], &it["session"])).collect();
+    let route = |method: &str| json!(format!("{method} /api/v1/sessions/{{id}}"));
+    assert_eq!(
+        told,
+        [
+            (&json!("key:club"), &json!("POST /api/v1/analysis/upload"), &json!(201), &Value::Null),
+            (&json!("key:other"), &route("GET"), &json!(404), &json!(session)),
+            (&json!("key:club"), &route("DELETE"), &json!(200), &json!(session)),
+        ]
+    );
+    let ids = [refused, deleted].map(|it| it.header("x-request-id").unwrap().to_owned());
+    assert_eq!([&lines[1]["request_id"], &lines[2]["request_id"]], [&json!(ids[0]), &json!(ids[1])]);
+    assert!(!lines.iter().any(|it| it.to_string().contains("shoulder")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn what_was_begun_for_a_client_that_went_away_is_in_the_audit_too() {
+    let app = with_keys();
+    let club = member(&app, "club").await;
+    let session = club.uploaded(Form::frames(1)).await;
+    let (log, _guard) = capture();
+    app.storage.faults.fail_next("delete_frames", Fault::Hang);
+
+    tokio::select! {
+        reply = club.delete(&session) => panic!("it was answered: {reply:?}"),
+        () = eventually("frames are being deleted", async || {
+            (app.storage.faults.count("delete_frames") == 1).then_some(())
+        }) => {}
+    }
+
+    let lines = audit(&log.text());
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["action"], "DELETE /api/v1/sessions/{id}");
+    assert_eq!((&lines[0]["session"], &lines[0]["status"]), (&json!(session), &Value::Null));
+}
+
+#[tokio::test]
+async fn no_key_and_no_token_is_in_the_log_or_in_any_answer() {
+    let app = TestApp::with(|it| {
+        it.access.api_keys = true;
+        it.access.anonymous = true;
+    });
+    let (_, shown) = key(&app, "club", &Scope::ALL).await;
+    let (log, _guard) = capture();
+
+    let made = app.upload(Form::frames(1)).await;
+    let token = made.header("x-session-token").unwrap();
+    let mut answers = Vec::new();
+    for credential in [&shown, token, &format!("{shown}A"), &shown.replace("swc_", "swc_f")] {
+        let in_query = list().uri(format!("/api/v1/sessions?limit={credential}"));
+        for request in [list(), in_query] {
+            let request = request.header("authorization", format!("Bearer {credential}"));
+            answers.push(app.send(request.body(Body::empty()).unwrap()).await);
+        }
+        answers.push(app.send(list().header("x-api-key", credential).body(Body::empty()).unwrap()).await);
+    }
+
+    let secrets = [&shown, token].map(|it| it.rsplit_once('_').unwrap().1.to_owned());
+    for secret in secrets {
+        assert!(!log.text().contains(&secret), "the log has a secret");
+        for answer in &answers {
+            assert!(!format!("{answer:?}").contains(&secret), "{answer:?}");
+        }
+    }
 }

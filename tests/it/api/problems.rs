@@ -150,10 +150,10 @@ async fn head_answers_like_get_without_a_body() {
 
 /// What was logged, as lines of JSON.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
@@ -185,7 +185,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 /// Logs everything that this thread does, down to the last detail.
-fn capture() -> (Log, tracing::subscriber::DefaultGuard) {
+pub(super) fn capture() -> (Log, tracing::subscriber::DefaultGuard) {
     let log = Log::default();
     let lines = tracing_subscriber::fmt().json().flatten_event(true);
     let subscriber = lines.with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
