@@ -1,7 +1,7 @@
 //! Uploading frames, and having them looked at.
 
 use super::AppState;
-use super::auth::{MayAsk, MayRead, MayUpload};
+use super::auth::{MayAsk, MayRead, MayUpload, NewToken};
 use super::error::{ApiError, ProblemBody};
 use super::extract::{self, ApiPath, OptionalJson};
 use super::sessions::SessionStatus;
@@ -18,6 +18,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, NaiveDate, Utc};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -66,6 +67,9 @@ pub(super) struct UploadReply {
     consent: Option<Consent>,
     /// Until when they are kept.
     expires_at: Option<DateTime<Utc>>,
+    /// What the session belongs to where it was made without signing in; sent as `Authorization: Bearer` it opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_token: Option<String>,
 }
 
 /// A stored frame.
@@ -211,11 +215,13 @@ pub(super) struct EstimateReply {
 )]
 pub(super) async fn upload(
     State(app): State<AppState>,
-    MayUpload(owner): MayUpload,
+    caller: Result<MayUpload, ApiError>,
+    NewToken(token): NewToken,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let room = match app.uploads.enter(request.headers()) {
-        Ok(room) => room,
+    let entered = caller.and_then(|it| Ok((it.0, app.uploads.enter(request.headers())?)));
+    let (owner, room) = match entered {
+        Ok(entered) => entered,
         Err(refusal) => {
             extract::drain(request).await;
             return Err(refusal);
@@ -231,7 +237,7 @@ pub(super) async fn upload(
     };
     let session = upload.commit(details).await?;
     let location = [(header::LOCATION, format!("/api/v1/sessions/{}", session.id))];
-    Ok((StatusCode::CREATED, location, Json(reply(&session))).into_response())
+    Ok((StatusCode::CREATED, location, Json(reply(&session, token))).into_response())
 }
 
 /// Has the frames of a session looked at, in the background.
@@ -359,7 +365,7 @@ pub(super) async fn estimate(
     }))
 }
 
-fn reply(session: &Session) -> UploadReply {
+fn reply(session: &Session, token: Option<SecretString>) -> UploadReply {
     let frames: Vec<FrameReply> = session.frames.iter().map(|it| FrameReply::new(session.id, it)).collect();
     UploadReply {
         session_id: session.id,
@@ -370,6 +376,7 @@ fn reply(session: &Session) -> UploadReply {
         warnings: warnings(session),
         consent: session.consent.clone(),
         expires_at: session.expires_at,
+        session_token: token.map(|it| it.expose_secret().to_owned()),
     }
 }
 

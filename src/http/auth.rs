@@ -15,7 +15,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use std::convert::Infallible;
 
 /// Where the first version's front end puts its key.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -83,6 +84,18 @@ impl<S: Send + Sync> FromRequestParts<S> for MayClaim {
         // What is the caller's own already needs no token.
         let from = token.map_or_else(|| caller.owner.clone(), |it| it.owner());
         Ok(Self { caller, from })
+    }
+}
+
+/// The token of the anonymous session that a request makes, for the body of its answer.
+#[derive(Debug)]
+pub(super) struct NewToken(pub(super) Option<SecretString>);
+
+impl<S: Send + Sync> FromRequestParts<S> for NewToken {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.extensions.get::<Caller>().and_then(|it| it.new_token.clone())))
     }
 }
 

@@ -34,12 +34,15 @@ async fn a_session_that_is_made_without_signing_in_belongs_to_the_token_that_com
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     let session = made.json()["session_id"].as_str().unwrap().to_owned();
     let token = made.header("x-session-token").unwrap();
+    assert_eq!(made.json()["session_token"], json!(token));
     assert_ne!(token, other.header("x-session-token").unwrap());
     let holder = app.with_token(token);
     assert_eq!(holder.show(&session).await.status, StatusCode::OK);
     assert_eq!(holder.get("/api/v1/sessions").await.json()[0]["session_id"], json!(session));
-    let second = holder.uploaded(Form::frames(1)).await;
-    assert_eq!(holder.get("/api/v1/sessions").await.json()[0]["session_id"], json!(second));
+    let again = holder.upload(Form::frames(1)).await;
+    assert_eq!((again.header("x-session-token"), again.json().get("session_token")), (None, None));
+    let second = again.json()["session_id"].clone();
+    assert_eq!(holder.get("/api/v1/sessions").await.json()[0]["session_id"], second);
     let stranger = app.with_token(other.header("x-session-token").unwrap());
     stranger.show(&session).await.problem(StatusCode::NOT_FOUND, "session_not_found");
     app.show(&session).await.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
@@ -78,6 +81,25 @@ async fn an_anonymous_session_is_claimed_once_with_its_token_by_somebody_who_sig
     claim(&other, &session, Some(token)).await.problem(StatusCode::NOT_FOUND, "session_not_found");
     assert_eq!(claim(&club, &session, Some(token)).await.status, StatusCode::OK);
     assert_eq!(claim(&club, &session, None).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_analysis_that_runs_while_its_session_is_claimed_comes_to_its_end_for_whoever_claimed_it() {
+    let app = with_anonymous();
+    let club = member(&app, "club").await;
+    let made = app.upload(Form::frames(8)).await;
+    let session = made.json()["session_id"].as_str().unwrap().to_owned();
+    let token = made.header("x-session-token").unwrap();
+    app.vision.hold();
+    app.vision.finds();
+    assert_eq!(app.with_token(token).analyze(&session, json!({})).await.status, StatusCode::ACCEPTED);
+
+    assert_eq!(claim(&club, &session, Some(token)).await.status, StatusCode::OK);
+    app.vision.release();
+
+    assert_eq!(club.settled(&session).await["status"], "complete");
+    let reply = app.with_token(token).show(&session).await;
+    reply.problem(StatusCode::NOT_FOUND, "session_not_found");
 }
 
 #[tokio::test]
