@@ -20,6 +20,7 @@ mod presigned;
 mod problems;
 mod retention;
 mod sessions;
+mod tenants;
 mod upload;
 mod upload_refusals;
 mod usage;
