@@ -11,6 +11,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use reqwest::redirect::Policy;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard, RwLock};
@@ -76,6 +77,11 @@ struct Claims {
 struct Discovered {
     issuer: String,
     jwks_uri: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Published {
+    keys: Vec<Value>,
 }
 
 impl OidcProvider {
@@ -191,7 +197,10 @@ impl OidcProvider {
             Some(url) => url.clone(),
             None => self.discover().await?,
         };
-        self.read("keys", jwks_url).await
+        let published: Published = self.read("keys", jwks_url).await?;
+        // A kind of key that is not known yet must not cost those that are.
+        let known = published.keys.into_iter().filter_map(|it| serde_json::from_value(it).ok());
+        Ok(JwkSet { keys: known.collect() })
     }
 
     async fn discover(&self) -> Result<Url, UpstreamError> {

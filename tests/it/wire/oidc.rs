@@ -6,7 +6,10 @@ use crate::support::app::TestApp;
 use crate::support::eventually::eventually;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair as _,
+};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -18,7 +21,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use swimcoach::config::Settings;
+use swimcoach::doctor;
 use swimcoach::identity::OidcSettings;
+use swimcoach::run::Parts;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -359,4 +365,79 @@ async fn a_key_that_is_no_signers_is_not_used() {
 
     assert_eq!(status(&app, &shared).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status(&app, &signers()[0].sign(&provider.claims())).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_key_of_a_kind_that_is_not_known_does_not_cost_the_others() {
+    let provider = Provider::start().await;
+    let new = json!({"kty": "AKP", "kid": "new", "alg": "ML-DSA-65", "pub": "AAAA"});
+    provider.publish(&json!([new, {"kid": "broken"}, signers()[0].jwk()]));
+    let app = provider.service();
+
+    assert_eq!(status(&app, &signers()[0].sign(&provider.claims())).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn keys_of_every_kind_that_is_promised_count() {
+    let provider = Provider::start().await;
+    let pem = |pkcs8: &[u8]| {
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", BASE64_STANDARD.encode(pkcs8))
+    };
+    let elliptic = |curve: &'static EcdsaSigningAlgorithm| {
+        let pair = EcdsaKeyPair::generate(curve).unwrap();
+        let pkcs8 = pair.to_pkcs8v1().unwrap();
+        EncodingKey::from_ec_pem(pem(pkcs8.as_ref()).as_bytes()).unwrap()
+    };
+    let edwards = {
+        let pkcs8 = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+        EncodingKey::from_ed_pem(pem(pkcs8.as_ref()).as_bytes()).unwrap()
+    };
+    let keys = [
+        (Algorithm::ES256, elliptic(&ECDSA_P256_SHA256_FIXED_SIGNING)),
+        (Algorithm::ES384, elliptic(&ECDSA_P384_SHA384_FIXED_SIGNING)),
+        (Algorithm::EdDSA, edwards),
+    ];
+    let name = |algorithm: Algorithm| format!("{algorithm:?}");
+    let published: Vec<Value> = keys
+        .iter()
+        .map(|(algorithm, key)| {
+            let mut jwk = serde_json::to_value(Jwk::from_encoding_key(key, *algorithm).unwrap()).unwrap();
+            jwk["kid"] = json!(name(*algorithm));
+            jwk
+        })
+        .collect();
+    provider.publish(&json!(published));
+    let app = provider.service();
+
+    for (algorithm, key) in keys {
+        let header = Header { kid: Some(name(algorithm)), ..Header::new(algorithm) };
+        let token = encode(&header, &provider.claims(), &key).unwrap();
+
+        assert_eq!(status(&app, &token).await, StatusCode::OK, "{algorithm:?}");
+    }
+}
+
+#[tokio::test]
+async fn doctor_asks_the_provider_for_its_keys_and_names_the_setting_behind_one_that_has_none() {
+    let provider = Provider::start().await;
+    let somewhere_else = format!("{}/nowhere", provider.issuer);
+    let mut told = Vec::new();
+    for issuer in [&provider.issuer, &somewhere_else] {
+        let settings = Settings::load(&|name| match name {
+            "R2_MOCK_MODE" | "SNOWFLAKE_MOCK_MODE" | "ANTHROPIC_MOCK_MODE" => Some("true".to_owned()),
+            "OIDC_ISSUER" => Some(issuer.clone()),
+            "OIDC_AUTHORIZED_PARTIES" => Some(PAGE.to_owned()),
+            _ => None,
+        });
+        let settings = settings.unwrap();
+        let parts = Parts::build_beside(&settings).await.unwrap();
+        let mut out = Vec::new();
+
+        let is_well = doctor::examine(&settings, &parts, &mut out).await.unwrap();
+
+        told.push((is_well, String::from_utf8(out).unwrap()));
+    }
+
+    assert!(told[0].0 && told[0].1.contains("  ok: the keys of the OpenID provider"), "{told:?}");
+    assert!(!told[1].0 && told[1].1.contains("set OIDC_JWKS_URL"), "{told:?}");
 }
