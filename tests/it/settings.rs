@@ -282,8 +282,36 @@ fn the_service_is_not_reachable_from_other_machines_unless_somebody_says_that_it
         assert!(problem.contains("ALLOW_UNAUTHENTICATED=true"), "{problem}");
         let allowed = mocks_with(&[("HOST", outside), ("ALLOW_UNAUTHENTICATED", "true")]).unwrap();
         assert_eq!(allowed.server.host.to_string(), outside);
+        let signing_in = accounts_with(&[("HOST", outside), ("API_KEYS", "true")]).unwrap();
+        assert_eq!(signing_in.server.host.to_string(), outside);
+        // Anybody may make anonymous sessions, so they are no sign-in.
+        assert!(accounts_with(&[("HOST", outside), ("ANONYMOUS_SESSIONS", "true")]).is_err());
     }
     assert_eq!(only_problem(mocks_with(&[("HOST", "coach.example")])), "HOST must be an IP address");
+}
+
+#[test]
+fn a_way_to_sign_in_that_could_not_work_or_would_let_in_strangers_is_refused_in_words() {
+    let clerk = ("OIDC_ISSUER", "https://clerk.coach.example");
+    let page = ("OIDC_AUTHORIZED_PARTIES", "https://coach.example");
+    for (settings, names) in [
+        (&[("API_KEYS", "true")][..], "DATABASE_URL"),
+        (&[("ANONYMOUS_SESSIONS", "true")], "API_KEYS=true or OIDC_ISSUER"),
+        (&[clerk], "OIDC_AUDIENCE or OIDC_AUTHORIZED_PARTIES"),
+        (&[clerk, ("OIDC_AUTHORIZED_PARTIES", " , ")], "OIDC_AUDIENCE or OIDC_AUTHORIZED_PARTIES"),
+        (&[("OIDC_ISSUER", "http://clerk.coach.example"), page], "OIDC_ISSUER must be an https URL"),
+        (&[("OIDC_ISSUER", "clerk.coach.example"), page], "OIDC_ISSUER must be an https URL"),
+        (&[("OIDC_ISSUER", "https://clerk.coach.example/?a=b"), page], "OIDC_ISSUER must be an https URL"),
+        (&[clerk, page, ("OIDC_JWKS_URL", "http://clerk.coach.example/jwks")], "OIDC_JWKS_URL must be https"),
+    ] {
+        let problem = only_problem(mocks_with(settings));
+
+        assert!(problem.contains(names), "{settings:?}: {problem}");
+    }
+    let settings = mocks_with(&[clerk, page, ("ANONYMOUS_SESSIONS", "true")]).unwrap();
+    assert!(settings.access.signs_in() && settings.access.anonymous);
+    assert_eq!(settings.access.oidc.unwrap().authorized_parties, ["https://coach.example"]);
+    assert!(mocks_with(&[("OIDC_ISSUER", "http://127.0.0.1:9100"), ("OIDC_AUDIENCE", "swimcoach")]).is_ok());
 }
 
 #[test]
