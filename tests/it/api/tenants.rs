@@ -90,6 +90,7 @@ fn body_of(operation: &Operation) -> (Option<String>, Vec<u8>) {
         "POST /api/v1/analysis/upload" => (Some(Form::content_type()), Form::frames(1).body()),
         "POST /api/v1/analysis/{id}/analyze" | "POST /api/v1/sessions/{id}/estimate" => json(json!({})),
         "POST /api/v1/sessions/{id}/cancel" | "POST /api/v1/sessions/{id}/claim" => nothing,
+        "PATCH /api/v1/sessions/{id}" => json(json!({"retention_days": 1})),
         "POST /api/v1/sessions/{id}/chat" => json(json!({"message": "What do you see?"})),
         unknown => panic!("{unknown} is new: say here what it is sent, so that two tenants try it"),
     }
