@@ -112,6 +112,8 @@ pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
             LAST_EVENT_ID,
             API_KEY,
             USER_ID,
+            // The first version's front end sends it, and browsers ask whether they may. Nobody reads it here.
+            HeaderName::from_static("x-user-email"),
             SESSION_TOKEN,
             REQUEST_ID,
         ])

@@ -72,7 +72,7 @@ async fn refusals_and_panics_can_be_read_by_pages_that_may_call() {
         assert_eq!(reply.status, status);
         assert_eq!(reply.header("access-control-allow-origin"), Some("https://coach.example"), "{path}");
         let exposed = reply.header("access-control-expose-headers").unwrap();
-        for name in ["location", "link", "etag", "retry-after", "x-request-id"] {
+        for name in ["location", "link", "etag", "retry-after", "x-request-id", "x-session-token"] {
             assert!(exposed.contains(name), "{exposed}");
         }
     }
@@ -99,7 +99,10 @@ async fn a_browser_may_ask_before_it_uploads_and_deletes() {
     assert_eq!(allowed.header("access-control-allow-origin"), Some("https://coach.example"));
     assert!(allowed.header("access-control-allow-methods").unwrap().contains("DELETE"));
     let headers = allowed.header("access-control-allow-headers").unwrap();
-    for name in ["authorization", "x-api-key", "content-type", "if-none-match", "last-event-id", "accept"] {
+    let from_first_version = ["x-api-key", "x-user-id", "x-user-email"];
+    let others =
+        ["authorization", "content-type", "if-none-match", "last-event-id", "accept", "x-session-token"];
+    for name in from_first_version.iter().chain(&others) {
         assert!(headers.contains(name), "{headers}");
     }
     assert_eq!(allowed.header("access-control-max-age"), Some("7200"));
