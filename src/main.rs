@@ -109,7 +109,7 @@ enum KeyCommand {
         /// The key, as `list` shows it
         id: KeyId,
         /// How many hours the old one counts longer
-        #[arg(long, default_value_t = 24)]
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=8760))]
         grace_hours: u32,
     },
     /// Makes a key count no more
