@@ -15,10 +15,14 @@ use swimcoach::identity::KeyRing;
 use swimcoach::metadata::journal::Subject;
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
 use swimcoach::run::{self, Parts};
+use swimcoach::upstream::{UpstreamError, UpstreamErrorKind};
 use swimcoach::{doctor, telemetry, upstream};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// For how many days a session is kept at the longest.
+const LONGEST_RETENTION_DAYS: u16 = 90;
 
 /// Frames of a swimmer's video in, a technique analysis whose every claim cites frames out.
 #[derive(Debug, Parser)]
@@ -63,6 +67,11 @@ enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Shows or sets the rules by which the bucket itself removes what is too old
+    Lifecycle {
+        #[command(subcommand)]
+        command: LifecycleCommand,
+    },
     /// Shows, sends or gives up the writes that wait on this machine because Snowflake was down
     Journal {
         #[command(subcommand)]
@@ -70,6 +79,18 @@ enum Command {
     },
     /// Asks a running service on this machine whether it is ready; for container health checks
     Health,
+}
+
+#[derive(Debug, Subcommand)]
+enum LifecycleCommand {
+    /// Shows the rules of the bucket, and whether they are as `apply` would set them
+    Show,
+    /// Sets ours, and keeps the others as they are
+    Apply {
+        /// Only tells what would be set
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,6 +172,10 @@ async fn run(command: Command) -> Result<bool, Box<dyn Error>> {
         Command::Sweep { dry_run, older_than_minutes, records_are_empty } => {
             let horizon = Utc::now() - TimeDelta::minutes(older_than_minutes.into());
             sweep(environment()?, SweepRequest { dry_run, horizon, records_are_empty }).await
+        }
+        Command::Lifecycle { command: LifecycleCommand::Show } => lifecycle(environment()?, None).await,
+        Command::Lifecycle { command: LifecycleCommand::Apply { dry_run } } => {
+            lifecycle(environment()?, Some(dry_run)).await
         }
         Command::Journal { command: JournalCommand::List } => {
             list_journal(environment()?).await.map(|()| true)
@@ -247,6 +272,39 @@ async fn migrate(settings: Settings, dry_run: bool) -> Result<(), Box<dyn Error>
         )?;
     }
     Ok(())
+}
+
+/// Shows the bucket's rules, or sets them; says whether they are as they should be then.
+async fn lifecycle(settings: Settings, apply: Option<bool>) -> Result<bool, Box<dyn Error>> {
+    telemetry::start(&settings.log);
+    let mut out = io::stdout();
+    let Some(storage) = run::bucket(&settings)? else {
+        writeln!(out, "there are no rules: frames are kept in memory")?;
+        return Ok(true);
+    };
+    let advised = |error: UpstreamError| {
+        let advice = match error.kind {
+            UpstreamErrorKind::Unauthorized => {
+                "the rules of a bucket are shown and set with a token that has Admin Read & Write".to_owned()
+            }
+            _ => doctor::advice(&settings, &error),
+        };
+        format!("{}\n{advice}", upstream::chain(&error))
+    };
+    let there = storage.lifecycle().await.map_err(advised)?;
+    let wanted = there.with_ours(LONGEST_RETENTION_DAYS)?;
+    let is_right = there.does_the_same_as(&wanted);
+    write!(out, "{there}")?;
+    match apply {
+        _ if is_right => writeln!(out, "the rules are as they should be")?,
+        None => write!(out, "`swimcoach lifecycle apply` would set:\n{wanted}")?,
+        Some(true) => write!(out, "would set:\n{wanted}")?,
+        Some(false) => {
+            storage.put_lifecycle(&wanted).await.map_err(advised)?;
+            write!(out, "set:\n{wanted}")?;
+        }
+    }
+    Ok(is_right || apply.is_some())
 }
 
 async fn list_journal(settings: Settings) -> Result<(), Box<dyn Error>> {

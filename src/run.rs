@@ -233,6 +233,13 @@ async fn serve_metrics(metrics: &Arc<Metrics>, address: Option<SocketAddr>) -> R
     Ok(stop.drop_guard())
 }
 
+/// The bucket that the settings name, where frames are kept in one.
+pub fn bucket(settings: &Settings) -> Result<Option<R2StorageClient>, RunError> {
+    let StorageSettings::R2(r2) = &settings.storage else { return Ok(None) };
+    there_are_roots()?;
+    Ok(Some(R2StorageClient::connect(r2, Metrics::default().storage())))
+}
+
 /// Asked before the S3 client is built, since that panics in a debug build and otherwise blames the bucket.
 fn there_are_roots() -> Result<(), RunError> {
     let found = rustls_native_certs::load_native_certs();

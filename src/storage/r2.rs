@@ -7,8 +7,11 @@
 
 mod deletion;
 mod error;
+mod lifecycle;
 mod listing;
 mod presign;
+
+pub use lifecycle::Lifecycle;
 
 use self::error::failure;
 use super::{
@@ -376,8 +379,8 @@ impl StorageClient for R2StorageClient {
 /// What Cloudflare bills an operation as: developers.cloudflare.com/r2/pricing.
 fn class(operation: &str) -> OperationClass {
     match operation {
-        "PutObject" | "ListObjectsV2" => OperationClass::A,
-        "GetObject" | "HeadObject" | "HeadBucket" => OperationClass::B,
+        "PutObject" | "ListObjectsV2" | "PutBucketLifecycleConfiguration" => OperationClass::A,
+        "GetObject" | "HeadObject" | "HeadBucket" | "GetBucketLifecycleConfiguration" => OperationClass::B,
         "DeleteObject" => OperationClass::Free,
         // DeleteObjects is in none of the lists.
         _ => OperationClass::Unpublished,

@@ -2,5 +2,6 @@
 
 mod claude;
 mod oidc;
+mod lifecycle;
 mod r2;
 mod snowflake;
