@@ -9,7 +9,9 @@
 mod analysis;
 mod asking;
 mod conversation;
+mod door;
 mod follow;
+mod frames;
 mod log;
 mod look;
 mod looks;
@@ -24,10 +26,11 @@ mod words;
 
 pub use conversation::{Answered, FollowUp};
 pub use follow::{EventCursor, Follow};
+pub use frames::{Completed, DirectFrame, KeptFrame, SentFrame};
 pub use privacy::{TermsError, TermsRequest};
 pub use spending::CallersMonth;
 pub use sweep::{REQUESTS_KEPT, SweepError, SweepRequest, Swept};
-pub use upload::{FrameEntry, Upload, UploadDetails, UploadError};
+pub use upload::{FrameEntry, MAX_TIMESTAMP_MS, Upload, UploadDetails, UploadError};
 
 use crate::analysis::{MicroUsd, Usage};
 use crate::catalog::Catalog;
@@ -36,7 +39,8 @@ use crate::jobs::{Jobs, Places};
 use crate::ledger::{BudgetScope, Budgets, Charge, ChargeKind, StorageUse};
 use crate::metadata::{SessionRecord, SessionStore, StoreHealth};
 use crate::metrics::AnalysisMetrics;
-use crate::session::{AnalysisOptions, Failure, Owner, Session, SessionId, Stroke};
+use crate::moderation::Moderation;
+use crate::session::{AnalysisOptions, Failure, FrameNumber, Owner, Session, SessionId, Stroke};
 use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Estimate, VisionClient};
@@ -54,6 +58,7 @@ pub struct Coach {
     storage: Arc<dyn StorageClient>,
     sessions: Arc<dyn SessionStore>,
     vision: Arc<dyn VisionClient>,
+    moderation: Option<Arc<Moderation>>,
     catalog: Arc<Catalog>,
     uploads: UploadLimits,
     privacy: Arc<PrivacySettings>,
@@ -75,6 +80,25 @@ pub enum CoachError {
     /// There is no such session, or it is another's.
     #[error("there is no session {0}")]
     NoSuchSession(SessionId),
+    /// The session has no frame of this number.
+    #[error("there is no frame {0} in this session")]
+    NoSuchFrame(FrameNumber),
+    /// Storage does not have the frame as it was stored.
+    #[error(
+        "frame {0} is not in storage any more as it was stored; delete the session and upload its frames again"
+    )]
+    FrameLost(FrameNumber),
+    /// Another frame has the number.
+    #[error("there is another frame {0} in this session; send this one under another number")]
+    FrameExists(FrameNumber),
+    /// Nothing was put into storage for the frame.
+    #[error(
+        "frame {0} was not put into storage; ask where to put it, put it there, and then complete the upload"
+    )]
+    NotPut(FrameNumber),
+    /// An analysis of the session was asked for, so no frame can be added.
+    #[error("an analysis of session {0} was asked for, so its frames stay as they are; make another session")]
+    Closed(SessionId),
     /// A session without frames cannot be analyzed.
     #[error("session {0} has no frames to look at; upload some first")]
     NoFrames(SessionId),
@@ -157,6 +181,16 @@ pub enum CoachError {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl CoachError {
+    /// Whether it is one frame that is at fault, so that the same frame is never taken.
+    fn is_about_frame(&self) -> bool {
+        matches!(
+            self,
+            Self::FrameExists(_) | Self::FrameLost(_) | Self::NotPut(_) | Self::Closed(_) | Self::Upload(_)
+        )
+    }
+}
+
 /// How much of a budget is taken. What others spent is nobody's affair, so of the service's there are no figures.
 fn taken_of(scope: BudgetScope, budget: MicroUsd, taken: MicroUsd) -> String {
     match scope {
@@ -237,6 +271,7 @@ impl Coach {
             storage,
             sessions,
             vision,
+            moderation: None,
             catalog,
             uploads: limits.uploads,
             privacy: Arc::new(limits.privacy.clone()),
@@ -254,6 +289,12 @@ impl Coach {
             metrics,
             pixels: Arc::new(Semaphore::new(cores)),
         }
+    }
+
+    /// The same, with somebody who looks at every frame before it is stored.
+    #[must_use]
+    pub fn with_moderation(self, moderation: Option<Arc<Moderation>>) -> Self {
+        Self { moderation, ..self }
     }
 
     /// Begins an upload: frames are stored as they come, and count once they are committed. `room` is held
@@ -292,12 +333,13 @@ impl Coach {
         }
     }
 
-    /// Removes a session: its frames, then its record, so that a deletion that failed half-way can be repeated.
+    /// Removes a session: its frames and what is pending, then its record, so that a deletion that failed half-way can be repeated.
     /// What runs about it ends once its frames are gone, and not before: a deletion that storage did not take
     /// must not cost an analysis that is paid for.
     pub async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<Deleted, CoachError> {
         let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
         let frames = self.storage.delete_frames(id).await?;
+        self.storage.delete_pending(id).await?;
         self.jobs.cancel(id);
         self.answers.cut(id);
         // What the record was counted from goes with it.
@@ -338,7 +380,8 @@ impl Coach {
 
     /// Removes the frames of a session that [`Coach::find_orphans`] found.
     pub async fn remove_orphan(&self, session: SessionId) -> Result<(), UpstreamError> {
-        self.storage.delete_frames(session).await.map(drop)
+        self.storage.delete_frames(session).await?;
+        self.storage.delete_pending(session).await.map(drop)
     }
 
     /// Begins nothing any more that would be paid for and then cut: what waits for its turn is given back.
@@ -372,10 +415,11 @@ impl Coach {
     }
 }
 
-/// What the frames of a session took of storage until they were deleted: the deletion lists them once.
+/// What the frames of a session took of storage until they were deleted: the deletion lists them once, and once what
+/// is pending.
 fn upload_charge(session: &Session) -> Charge {
     let mut storage = StorageUse::of_upload(session);
-    storage.class_a += 1;
+    storage.class_a += 2;
     Charge {
         id: session.id.into(),
         owner: session.owner.clone(),

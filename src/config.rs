@@ -7,6 +7,7 @@
 
 mod access;
 mod origin;
+mod moderation;
 mod privacy;
 mod reader;
 mod records;
@@ -19,6 +20,7 @@ use self::reader::{MICRO, MILLI, Reader, is_private};
 use crate::analysis::MicroUsd;
 use crate::identity::AccessSettings;
 use crate::ledger::Budgets;
+use crate::moderation::ModerationSettings;
 use crate::pricing::{PriceError, PriceList, StoragePrices};
 use crate::session::FrameNumber;
 use crate::storage::r2::{R2Limits, R2Settings};
@@ -50,6 +52,8 @@ pub struct Settings {
     pub storage_prices: StoragePrices,
     /// What looks at frames.
     pub model: ModelSettings,
+    /// What looks at frames before they are stored, where anything does.
+    pub moderation: Option<ModerationSettings>,
     /// How much one upload, and all of them together, may bring.
     pub uploads: UploadLimits,
     /// On which terms pictures are kept.
@@ -201,6 +205,7 @@ impl Settings {
         let journal = reader.journal();
         let model = reader.model();
         let storage_prices = reader.storage_prices();
+        let moderation = reader.moderation();
         let uploads = reader.uploads();
         let privacy = reader.privacy();
         let sweep_interval = reader.sweep_interval();
@@ -219,6 +224,7 @@ impl Settings {
                     journal,
                     storage_prices,
                     model,
+                    moderation,
                     uploads,
                     privacy,
                     sweep_interval,

@@ -41,6 +41,10 @@ pub async fn examine(settings: &Settings, parts: &Parts, out: &mut (impl Write +
     if settings.access.oidc.is_some() {
         all_well &= report(settings, out, "the keys of the OpenID provider", parts.identity.check().await)?;
     }
+    if let Some(moderation) = &parts.moderation {
+        writeln!(out, "moderation: at MODERATION_URL")?;
+        all_well &= report(settings, out, "a verdict on a grey picture", moderation.check().await)?;
+    }
     Ok(all_well)
 }
 
@@ -172,6 +176,14 @@ fn advice_by_kind(service: Service, kind: UpstreamErrorKind) -> &'static str {
             Service::Provider,
             K::Unauthorized | K::Exhausted | K::TooLarge | K::Rejected | K::InvalidResponse,
         ) => "OIDC_ISSUER (or OIDC_JWKS_URL) is no OpenID provider, or not exactly as it spells itself",
+        (Service::Moderation, K::Unauthorized) => "MODERATION_TOKEN is missing or wrong",
+        (Service::Moderation, K::Unavailable | K::Timeout) => {
+            "MODERATION_URL cannot be reached from here, or is down"
+        }
+        (
+            Service::Moderation,
+            K::NotFound | K::Exhausted | K::TooLarge | K::Rejected | K::InvalidResponse,
+        ) => "MODERATION_URL does not answer as docs/operations.md says that it must",
         (Service::Storage, K::Exhausted) => "the storage's quota is used up",
         (_, K::RateLimited { .. }) => "it answers, but asks to slow down; try again later",
     }

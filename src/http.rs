@@ -10,9 +10,11 @@ mod docs;
 mod error;
 mod events;
 mod extract;
+mod frames;
 mod health;
 mod layers;
 mod mock_storage;
+mod range;
 mod sessions;
 mod upload;
 mod usage;
@@ -61,14 +63,18 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         // What the front end calls.
         .route("/api/v1/analysis/upload", post(analysis::upload))
         .route("/api/v1/analysis/{id}/analyze", post(analysis::analyze))
-        .route("/api/v1/sessions", get(sessions::list))
-        .route("/api/v1/sessions/", get(sessions::list))
+        .route("/api/v1/sessions", get(sessions::list).post(frames::create_session))
+        .route("/api/v1/sessions/", get(sessions::list).post(frames::create_session))
         .route("/api/v1/sessions/{id}", get(sessions::show).patch(sessions::amend).delete(sessions::delete))
         .route("/api/v1/sessions/{id}/estimate", post(analysis::estimate))
         .route("/api/v1/sessions/{id}/events", get(events::listen))
         .route("/api/v1/sessions/{id}/cancel", post(analysis::cancel))
         .route("/api/v1/sessions/{id}/chat", post(chat::ask))
         .route("/api/v1/sessions/{id}/claim", post(sessions::claim))
+        .route("/api/v1/sessions/{id}/frames", get(frames::list))
+        .route("/api/v1/sessions/{id}/frames/{number}", get(frames::show).put(frames::put))
+        .route("/api/v1/sessions/{id}/uploads", post(frames::begin_direct))
+        .route("/api/v1/sessions/{id}/uploads/complete", post(frames::complete_direct))
         .route("/api/v1/usage", get(usage::show))
         .layer(middleware::from_fn_with_state(state.clone(), auth::identify));
     let mut table = api

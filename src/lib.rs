@@ -19,6 +19,7 @@ pub mod catalog;
 pub mod pricing;
 pub mod review;
 pub mod storage;
+pub mod moderation;
 pub mod metadata;
 pub mod identity;
 pub mod vision;

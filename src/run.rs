@@ -14,6 +14,7 @@ use crate::identity::Identity;
 use crate::metadata::SessionStore;
 use crate::metadata::journal::JournaledSessionStore;
 use crate::metrics::{self, Metrics};
+use crate::moderation::Moderation;
 use crate::storage::StorageClient;
 use crate::storage::mock::MockStorageClient;
 use crate::storage::r2::R2StorageClient;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub identity: Identity,
     /// What looks at frames.
     pub vision: Arc<dyn VisionClient>,
+    /// What looks at frames before they are stored, where anything does.
+    pub moderation: Option<Arc<Moderation>>,
     /// The catalogue.
     pub catalog: Arc<Catalog>,
     /// What is counted.
@@ -124,7 +127,18 @@ impl Parts {
             ModelSettings::Claude(claude) => Arc::new(ClaudeVision::new(claude, &catalog)?),
         };
         let identity = Identity::new(&settings.access, Arc::clone(&sessions))?;
-        Ok(Self { storage, mock_storage, sessions, journal, identity, vision, catalog, metrics })
+        let moderation = settings.moderation.as_ref().map(Moderation::connect).transpose()?.map(Arc::new);
+        Ok(Self {
+            storage,
+            mock_storage,
+            sessions,
+            journal,
+            identity,
+            vision,
+            moderation,
+            catalog,
+            metrics,
+        })
     }
 
     /// The verbs over these parts.
@@ -137,6 +151,7 @@ impl Parts {
             &settings.limits(),
             self.metrics.analyses(),
         )
+        .with_moderation(self.moderation.clone())
     }
 }
 

@@ -144,6 +144,16 @@ impl fmt::Display for FrameNumber {
     }
 }
 
+impl FromStr for FrameNumber {
+    type Err = &'static str;
+
+    /// Reads a number in exactly one spelling, without a sign or zeros before it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.parse().ok().and_then(Self::new).filter(|it| it.to_string() == text);
+        number.ok_or("a frame number is an integer from 1 to 9999")
+    }
+}
+
 impl TryFrom<u32> for FrameNumber {
     type Error = &'static str;
 

@@ -48,6 +48,8 @@ pub enum Service {
     Model,
     /// Where callers sign in.
     Provider,
+    /// What says whether a frame may be stored.
+    Moderation,
 }
 
 impl std::fmt::Display for Service {
@@ -57,6 +59,7 @@ impl std::fmt::Display for Service {
             Self::Records => "records",
             Self::Model => "model",
             Self::Provider => "OpenID provider",
+            Self::Moderation => "moderation",
         })
     }
 }

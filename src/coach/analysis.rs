@@ -10,6 +10,7 @@ use crate::ledger::ChargeKind;
 use crate::metadata::{SessionRecord, StartedAnalysis};
 use crate::session::{Analysis, AnalysisId, AnalysisStatus, Owner, Session, SessionId};
 use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
+use crate::vision::VisionErrorKind;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -41,11 +42,11 @@ impl Coach {
         request: AnalysisRequest,
     ) -> Result<Analysis, CoachError> {
         let Some(latest) = record.analyses.last().filter(|it| !it.has_ended()).cloned() else {
-            return self.start(record.session, request).await;
+            return self.start(record, request).await;
         };
         if self.is_given_up(&latest, true) {
             self.end_left_behind(&record.session, &latest, &AnalysisError::Interrupted).await?;
-            return self.start(record.session, request).await;
+            return self.start(record, request).await;
         }
         // A second click must not be told that the queue is full of its first.
         if self.is_under_way(&latest) {
@@ -57,7 +58,8 @@ impl Coach {
         }
     }
 
-    async fn start(&self, session: Session, request: AnalysisRequest) -> Result<Analysis, CoachError> {
+    async fn start(&self, record: SessionRecord, request: AnalysisRequest) -> Result<Analysis, CoachError> {
+        let SessionRecord { session, analyses, .. } = record;
         let place = self.take_place(&session.owner)?;
         let analysis = self.new_analysis(&session, request);
         self.reserve_analysis(&session, &analysis).await?;
@@ -75,12 +77,39 @@ impl Coach {
         }
         match started {
             StartedAnalysis::Started => {
+                // From its first analysis on the frames of a session stay as they are.
+                let session = match analyses.is_empty() {
+                    true => self.with_all_frames(session, &analysis).await?,
+                    false => session,
+                };
                 self.run_analysis(place, session, analysis.clone());
                 Ok(analysis)
             }
             StartedAnalysis::AlreadyRunning(other) | StartedAnalysis::HasEnded(other) => Ok(*other),
             StartedAnalysis::NoSession => Err(CoachError::NoSuchSession(session.id)),
         }
+    }
+
+    /// A session as its first analysis sees it: a frame may have been added between its reading and the start.
+    async fn with_all_frames(&self, session: Session, started: &Analysis) -> Result<Session, CoachError> {
+        let read = match self.sessions.session(&session.owner, session.id).await {
+            Ok(read) => read.ok_or(CoachError::NoSuchSession(session.id))?.session,
+            Err(error) => {
+                // Nobody runs it here, and whoever takes it up reserves anew.
+                self.hold_nothing(&session, started).await;
+                return Err(error.into());
+            }
+        };
+        if read.frames == session.frames {
+            return Ok(read);
+        }
+        // What was reserved was for fewer frames.
+        if let Err(error) = self.reserve_analysis(&read, started).await {
+            let spent = AnalysisError::Model(VisionErrorKind::OverAllowance);
+            self.end_left_behind(&read, started, &spent).await?;
+            return Err(error);
+        }
+        Ok(read)
     }
 
     fn new_analysis(&self, session: &Session, request: AnalysisRequest) -> Analysis {

@@ -1,10 +1,10 @@
 //! An upload: frames are stored while later ones still arrive; all of them count or none.
 
 use super::privacy::Terms;
-use super::{Coach, CoachError, now};
+use super::{Coach, CoachError, door, now};
 use crate::analysis::View;
 use crate::consent::Consent;
-use crate::jpeg::{self, Admitted, Jpeg, JpegError, JpegLimits};
+use crate::jpeg::{Admitted, JpegError};
 use crate::session::{Frame, FrameNumber, Owner, Session, SessionId, Stroke};
 use crate::storage::{FrameMetadata, FramePath, StoredFrame};
 use crate::upstream::UpstreamError;
@@ -13,14 +13,13 @@ use futures_util::poll;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::task::Poll;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 /// The latest time in a clip, in milliseconds: a day.
-const MAX_TIMESTAMP_MS: u64 = 86_400_000;
+pub const MAX_TIMESTAMP_MS: u64 = 86_400_000;
 
 /// Frames of one upload that are on their way to storage at one time.
 const FRAMES_IN_FLIGHT: usize = 8;
@@ -97,13 +96,21 @@ pub enum UploadError {
         /// The limit.
         max_bytes: u64,
     },
-    /// A frame's bytes are not those that the manifest announces.
+    /// A frame's bytes are not those that were announced.
     #[error(
-        "frame {number}: its SHA-256 is not the one in the manifest; it changed on the way, send it again"
+        "frame {number}: its SHA-256 is not the one that was announced; it changed on the way, send it again"
     )]
     DigestMismatch {
         /// Which frame, from 1.
         number: u16,
+    },
+    /// Whoever moderates does not let the frame in.
+    #[error("frame {number} is not taken{}; leave it out, or send another", because(.reason.as_deref()))]
+    Refused {
+        /// Which frame, from 1.
+        number: u16,
+        /// Why, where it was said.
+        reason: Option<String>,
     },
     /// There is nothing to look at.
     #[error("the upload has no frames; send at least one JPEG as a part named frames")]
@@ -114,9 +121,21 @@ pub enum UploadError {
         /// The limit.
         max: u16,
     },
+    /// A frame has a number that no frame of a session may have.
+    #[error("frame {number}: a session has at most {max} frames, which are numbered from 1")]
+    NumberTooLarge {
+        /// Which frame.
+        number: u16,
+        /// The limit.
+        max: u16,
+    },
     /// The manifest does not fit the frames.
     #[error("manifest: {0}")]
     Manifest(String),
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|it| format!(": {it}")).unwrap_or_default()
 }
 
 impl Upload {
@@ -185,8 +204,7 @@ impl Upload {
         {
             return Err(UploadError::DigestMismatch { number: count }.into());
         }
-        let admitted = jpeg::admit(bytes, &JpegLimits::default())
-            .map_err(|source| UploadError::Frame { number: count, source })?;
+        let admitted = door::admit(number, bytes)?;
 
         while FRAMES_IN_FLIGHT <= self.storing.len() {
             self.one_stored().await?;
@@ -357,46 +375,16 @@ impl Leftovers {
     }
 }
 
-/// Makes a frame upright and stores it.
+/// Has a frame pass the door and stores it.
 async fn store(
     coach: Coach,
     path: FramePath,
     admitted: Admitted,
 ) -> Result<(StoredFrame, FrameMetadata), CoachError> {
-    let jpeg = match admitted {
-        Admitted::Ready(jpeg) => jpeg,
-        Admitted::Turned(turned) => {
-            let upright: Result<Jpeg, JpegError> = coach.with_pixels(move || turned.upright()).await?;
-            let number = path.number.get();
-            let upright = upright.map_err(|source| UploadError::Frame { number, source })?;
-            // A turned frame can be larger than the one that came.
-            let max_bytes = coach.uploads.max_frame_bytes;
-            if max_bytes < upright.bytes.len() as u64 {
-                return Err(UploadError::FrameTooLarge { number, max_bytes }.into());
-            }
-            upright
-        }
-    };
+    let jpeg = coach.let_pass(&path, admitted).await?;
     let metadata = FrameMetadata { width: jpeg.width, height: jpeg.height };
     let stored = coach.storage.upload_frame(&path, jpeg.bytes, &metadata).await?;
     Ok((stored, metadata))
-}
-
-impl Coach {
-    /// Runs work on pixels on a thread of its own, a few at a time.
-    pub(super) async fn with_pixels<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, CoachError> {
-        // The semaphore is never closed; were it, the work would run without its bound.
-        let permit = Arc::clone(&self.pixels).acquire_owned().await.ok();
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(permit);
-            done
-        });
-        Ok(done.await?)
-    }
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {

@@ -373,7 +373,7 @@ fn reply(session: &Session, token: Option<SecretString>) -> UploadReply {
         storage_paths: frames.iter().map(|it| it.path.clone()).collect(),
         message: format!("{} frames are stored; ask for an analysis when you are ready.", frames.len()),
         frames,
-        warnings: warnings(session),
+        warnings: warnings(&session.frames),
         consent: session.consent.clone(),
         expires_at: session.expires_at,
         session_token: token.map(|it| it.expose_secret().to_owned()),
@@ -381,9 +381,9 @@ fn reply(session: &Session, token: Option<SecretString>) -> UploadReply {
 }
 
 /// What can be known at the door. The rest is told by the capture check of an analysis.
-fn warnings(session: &Session) -> Vec<Warning> {
+pub(super) fn warnings(frames: &[Frame]) -> Vec<Warning> {
     let untimed: Vec<FrameNumber> =
-        session.frames.iter().filter(|it| it.timestamp_ms.is_none()).map(|it| it.number).collect();
+        frames.iter().filter(|it| it.timestamp_ms.is_none()).map(|it| it.number).collect();
     if untimed.is_empty() {
         return Vec::new();
     }

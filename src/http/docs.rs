@@ -1,7 +1,7 @@
 //! The description of the API, made from the types, and a page to read it on.
 
 use super::error::PROBLEM_JSON;
-use super::{analysis, chat, events, health, sessions, usage};
+use super::{analysis, chat, events, frames, health, sessions, usage};
 use axum::Router;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -22,6 +22,12 @@ use utoipa_swagger_ui::SwaggerUi;
         analysis::analyze,
         analysis::estimate,
         analysis::cancel,
+        frames::create_session,
+        frames::put,
+        frames::list,
+        frames::show,
+        frames::begin_direct,
+        frames::complete_direct,
         sessions::list,
         sessions::show,
         sessions::delete,
@@ -36,6 +42,7 @@ use utoipa_swagger_ui::SwaggerUi;
     modifiers(&Everywhere),
     tags(
         (name = "analysis", description = "Upload frames and have them looked at."),
+        (name = "frames", description = "Put frames one by one, resume, put them straight into storage, and read them."),
         (name = "sessions", description = "Read, follow, talk about and delete what is there."),
         (name = "usage", description = "What was used in a month, and what may be."),
         (name = "health", description = "For operators and load balancers."),

@@ -10,6 +10,7 @@ use crate::storage::mock::RedeemError;
 use crate::upstream::{self, Service, UpstreamError, UpstreamErrorKind};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum_extra::headers::{ContentRange, HeaderMapExt};
 use chrono::{Days, NaiveTime, Utc};
 use serde::Serialize;
 use std::any::Any;
@@ -44,6 +45,12 @@ pub(super) enum ApiError {
     BrokenBody(String),
     #[error("send the body as application/json")]
     NotJson,
+    #[error("a frame is a JPEG, and the body is said to be {0:?}; send it as image/jpeg")]
+    NotImage(String),
+    #[error("the frame has {size} bytes, and the range has none of them")]
+    BehindTheEnd { size: u64 },
+    #[error("something broke inside the service; it has been logged under this request's id")]
+    Untaggable,
     #[error("send the body as multipart/form-data with frames as parts named frames")]
     NotMultipart,
     #[error("the multipart body is broken: {0}; nothing was kept, send the upload again")]
@@ -54,7 +61,7 @@ pub(super) enum ApiError {
     SlowBody(Duration),
     #[error("the upload took more than {} minutes; nothing was kept, send fewer or smaller frames", .0.as_secs() / 60)]
     SlowUpload(Duration),
-    #[error("too many uploads are under way; try again in a few seconds")]
+    #[error("too many frames are on their way; try again in a few seconds")]
     TooManyUploads,
     #[error("a presigned request was refused")]
     Redeem(#[from] RedeemError),
@@ -110,7 +117,11 @@ pub(super) struct FieldProblem {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        Problem::from(&self).into_response()
+        let mut response = Problem::from(&self).into_response();
+        if let Self::BehindTheEnd { size } = self {
+            response.headers_mut().typed_insert(ContentRange::unsatisfied_bytes(size));
+        }
+        response
     }
 }
 
@@ -148,7 +159,14 @@ impl From<&ApiError> for Problem {
             ApiError::BrokenBody(cause) => {
                 Self { cause: Some(cause.clone()), ..Self::new(S::BAD_REQUEST, "broken_body", error) }
             }
-            ApiError::NotJson | ApiError::NotMultipart => {
+            ApiError::BehindTheEnd { .. } => {
+                Self::new(S::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", error)
+            }
+            ApiError::Untaggable => Self {
+                cause: Some("an entity tag of storage is none of HTTP".to_owned()),
+                ..Self::from(&ApiError::Panic)
+            },
+            ApiError::NotJson | ApiError::NotMultipart | ApiError::NotImage(_) => {
                 Self::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", error)
             }
             ApiError::MalformedMultipart(_) => Self::new(S::BAD_REQUEST, "malformed_multipart", error),
@@ -189,6 +207,11 @@ impl From<&CoachError> for Problem {
         use StatusCode as S;
         match error {
             CoachError::NoSuchSession(_) => Self::new(S::NOT_FOUND, "session_not_found", error),
+            CoachError::NoSuchFrame(_) => Self::new(S::NOT_FOUND, "frame_not_found", error),
+            CoachError::FrameLost(_) => Self::new(S::NOT_FOUND, "frame_missing", error),
+            CoachError::FrameExists(_) => Self::new(S::CONFLICT, "frame_exists", error),
+            CoachError::NotPut(_) => Self::new(S::CONFLICT, "frame_not_put", error),
+            CoachError::Closed(_) => Self::new(S::CONFLICT, "session_closed", error),
             CoachError::NoFrames(_) => Self::new(S::CONFLICT, "no_frames", error),
             CoachError::NoConsent(_) => Self::new(S::FORBIDDEN, "consent_missing", error),
             CoachError::Terms(error) => Self::from(error),
@@ -246,11 +269,17 @@ impl From<&UploadError> for Problem {
             UploadError::DigestMismatch { number } => {
                 Self::new(S::UNPROCESSABLE_ENTITY, "digest_mismatch", error).at(format!("/frames/{number}"))
             }
+            UploadError::Refused { number, .. } => {
+                Self::new(S::UNPROCESSABLE_ENTITY, "frame_refused", error).at(format!("/frames/{number}"))
+            }
             UploadError::NoFrames => {
                 Self::new(S::UNPROCESSABLE_ENTITY, "no_frames", error).at("/frames".to_owned())
             }
             UploadError::TooManyFrames { .. } => {
                 Self::new(S::UNPROCESSABLE_ENTITY, "too_many_frames", error).at("/frames".to_owned())
+            }
+            UploadError::NumberTooLarge { number, .. } => {
+                Self::new(S::UNPROCESSABLE_ENTITY, "too_many_frames", error).at(format!("/frames/{number}"))
             }
             UploadError::Manifest(_) => {
                 Self::new(S::UNPROCESSABLE_ENTITY, "validation", error).at("/manifest".to_owned())
@@ -279,6 +308,10 @@ impl From<&UpstreamError> for Problem {
             Service::Records => ("records_unavailable", "records cannot be written or read just now"),
             Service::Model => ("model_unavailable", "the model cannot be asked just now"),
             Service::Provider => ("sign_in_unavailable", "it cannot be checked just now who you are"),
+            Service::Moderation => (
+                "moderation_unavailable",
+                "frames cannot be let in just now, since nobody says whether they may be",
+            ),
         };
         let (status, retry_after) = match error.kind {
             UpstreamErrorKind::RateLimited { retry_after } => {

@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_types, reason = "this is the file that wraps `Path`")]
 
 use super::error::ApiError;
+use crate::coach::{CoachError, UploadError};
+use crate::session::FrameNumber;
 use crate::upstream;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -9,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use http_body::Body as _;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 use std::time::Duration;
@@ -33,6 +36,22 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for ApiPath<T> {
             return Err(ApiError::NotFound);
         };
         text.parse().map(Self).map_err(|_names_nothing| ApiError::NotFound)
+    }
+}
+
+/// Two path parameters, each as with [`ApiPath`].
+#[derive(Debug)]
+pub(super) struct ApiPaths<A, B>(pub(super) (A, B));
+
+impl<A: FromStr, B: FromStr, S: Send + Sync> FromRequestParts<S> for ApiPaths<A, B> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let Ok(Path((one, other))) = Path::<(String, String)>::from_request_parts(parts, state).await else {
+            return Err(ApiError::NotFound);
+        };
+        let parsed = one.parse().ok().zip(other.parse().ok());
+        parsed.map(Self).ok_or(ApiError::NotFound)
     }
 }
 
@@ -94,9 +113,36 @@ fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 
 /// Reads a whole body of at most `max_bytes` within [`PATIENCE`].
 pub(super) async fn read(body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
+    read_within(body, max_bytes, BytesMut::new(), PATIENCE).await
+}
+
+/// Reads a request that is one frame. What it may take of memory is taken at once, since its room was.
+pub(super) async fn read_frame(
+    request: Request,
+    number: FrameNumber,
+    max_bytes: u64,
+    patience: Duration,
+) -> Result<Bytes, ApiError> {
+    let max = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    let body = request.into_body();
+    let announced = body.size_hint().exact().and_then(|it| usize::try_from(it).ok()).unwrap_or(max);
+    let read = read_within(body, max, BytesMut::with_capacity(announced.min(max)), patience).await;
+    read.map_err(|error| match error {
+        ApiError::RequestTooLarge { .. } => {
+            CoachError::from(UploadError::FrameTooLarge { number: number.get(), max_bytes }).into()
+        }
+        error => error,
+    })
+}
+
+async fn read_within(
+    body: Body,
+    max_bytes: usize,
+    mut bytes: BytesMut,
+    patience: Duration,
+) -> Result<Bytes, ApiError> {
     let mut chunks = body.into_data_stream();
     let read = async {
-        let mut bytes = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|broken| ApiError::BrokenBody(upstream::chain(&broken)))?;
             if max_bytes < bytes.len() + chunk.len() {
@@ -106,7 +152,7 @@ pub(super) async fn read(body: Body, max_bytes: usize) -> Result<Bytes, ApiError
         }
         Ok(bytes.freeze())
     };
-    tokio::time::timeout(PATIENCE, read).await.unwrap_or(Err(ApiError::SlowBody(PATIENCE)))
+    tokio::time::timeout(patience, read).await.unwrap_or(Err(ApiError::SlowBody(patience)))
 }
 
 /// Reads the body of a refused request away, for as long as that may take: a client that is still sending when

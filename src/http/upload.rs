@@ -6,6 +6,7 @@ use crate::analysis::View;
 use crate::coach::{CoachError, FrameEntry, Upload, UploadDetails, UploadError};
 use crate::config::UploadLimits;
 use crate::consent::Consent;
+use crate::session::FrameNumber;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -25,17 +26,18 @@ const LONGEST: Duration = Duration::from_mins(30);
 /// Longest text of `user_notes`, in characters.
 pub(super) const MAX_NOTES: usize = 2000;
 /// Longest text of `title`, in characters.
-const MAX_TITLE: usize = 200;
+pub(super) const MAX_TITLE: usize = 200;
 /// Under this many bytes a piece of a part is worth copying at once.
 const SMALL_PIECE: usize = 4096;
 /// Longest of any text part, in bytes.
 const MAX_TEXT_BYTES: u64 = 256 * 1024;
 
-/// Bounds the bytes of all uploads under way. Each takes its whole announced length, at the door, so that
+/// Bounds the bytes of all uploads under way, and of frames that are read. Each upload takes its whole announced length, at the door, so that
 /// none has to stop half-way for want of memory.
 #[derive(Debug, Clone)]
 pub struct UploadGate {
     kib: Arc<Semaphore>,
+    all_kib: u64,
     max_request_bytes: u64,
 }
 
@@ -45,21 +47,46 @@ impl UploadGate {
         let kib = usize::try_from(limits.memory_bytes.div_ceil(1024)).unwrap_or(usize::MAX);
         Self {
             kib: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
+            all_kib: limits.memory_bytes.div_ceil(1024),
             max_request_bytes: limits.max_request_bytes,
         }
     }
 
     /// Takes room for a request; one that does not announce its length takes the most that it may have.
     pub(super) fn enter(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, ApiError> {
-        let announced =
-            headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
-        let bytes = announced.unwrap_or(self.max_request_bytes);
+        let bytes = announced(headers).unwrap_or(self.max_request_bytes);
         if self.max_request_bytes < bytes {
             return Err(ApiError::RequestTooLarge { max_bytes: self.max_request_bytes });
         }
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.take(bytes)
+    }
+
+    /// Takes room for a request that is one frame.
+    pub(super) fn enter_frame(
+        &self,
+        headers: &HeaderMap,
+        number: FrameNumber,
+        max_bytes: u64,
+    ) -> Result<OwnedSemaphorePermit, ApiError> {
+        let announced = announced(headers).unwrap_or(max_bytes);
+        if max_bytes < announced {
+            let number = number.get();
+            return Err(CoachError::from(UploadError::FrameTooLarge { number, max_bytes }).into());
+        }
+        self.take(announced)
+    }
+
+    /// Takes room for so many bytes; what is more than there is room for at all takes all of it.
+    pub(super) fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, ApiError> {
+        let kib = bytes.div_ceil(1024).min(self.all_kib);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         Arc::clone(&self.kib).try_acquire_many_owned(kib).map_err(|_full| ApiError::TooManyUploads)
     }
+}
+
+/// The length that a request announces, in bytes.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Reads a whole upload: every frame is handed on as soon as its part is complete. On a refusal, what was

@@ -60,6 +60,7 @@ fn a_setting_that_a_page_names_is_one_of_the_template() {
         "STALE_",
         "BUDGET_",
         "STORAGE_",
+        "MODERATION_",
     ];
     for (page, text) in PAGES {
         let words = text.split(|it: char| !it.is_ascii_uppercase() && !it.is_ascii_digit() && it != '_');

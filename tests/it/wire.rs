@@ -3,5 +3,6 @@
 mod claude;
 mod oidc;
 mod lifecycle;
+mod moderation;
 mod r2;
 mod snowflake;

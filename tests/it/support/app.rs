@@ -23,6 +23,7 @@ use swimcoach::http::{self, AppState, Readiness, UploadGate};
 use swimcoach::identity::Identity;
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metrics::Metrics;
+use swimcoach::moderation::Moderation;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -89,6 +90,8 @@ impl TestApp {
             &settings.limits(),
             metrics.analyses(),
         );
+        let moderation = settings.moderation.as_ref().map(|it| Moderation::connect(it).unwrap());
+        let coach = coach.with_moderation(moderation.map(Arc::new));
         let readiness = Arc::new(Readiness::default());
         let draining = CancellationToken::new();
         let state = AppState {
