@@ -128,17 +128,7 @@ impl Parts {
         };
         let identity = Identity::new(&settings.access, Arc::clone(&sessions))?;
         let moderation = settings.moderation.as_ref().map(Moderation::connect).transpose()?.map(Arc::new);
-        Ok(Self {
-            storage,
-            mock_storage,
-            sessions,
-            journal,
-            identity,
-            vision,
-            moderation,
-            catalog,
-            metrics,
-        })
+        Ok(Self { storage, mock_storage, sessions, journal, identity, vision, moderation, catalog, metrics })
     }
 
     /// The verbs over these parts.

@@ -78,9 +78,10 @@ impl Coach {
         match started {
             StartedAnalysis::Started => {
                 // From its first analysis on the frames of a session stay as they are.
-                let session = match analyses.is_empty() {
-                    true => self.with_all_frames(session, &analysis).await?,
-                    false => session,
+                let session = if analyses.is_empty() {
+                    self.with_all_frames(session, &analysis).await?
+                } else {
+                    session
                 };
                 self.run_analysis(place, session, analysis.clone());
                 Ok(analysis)

@@ -153,9 +153,10 @@ impl Coach {
         if let Some(frame) = known {
             let is_same =
                 self.is_stored(&stored_as(session.id, frame), &Fingerprint::of(&jpeg.bytes)).await?;
-            return match is_same {
-                true => Ok(KeptFrame { frame: frame.clone(), is_new: false }),
-                false => Err(CoachError::FrameExists(number)),
+            return if is_same {
+                Ok(KeptFrame { frame: frame.clone(), is_new: false })
+            } else {
+                Err(CoachError::FrameExists(number))
             };
         }
         self.moderate(&path, &jpeg).await?;
@@ -278,9 +279,10 @@ impl Coach {
         let waiting = self.storage.list_pending(id).await?;
         let waiting: BTreeMap<FrameNumber, u64> =
             waiting.into_iter().map(|it| (it.path.number, it.size_bytes)).collect();
-        let wanted = match named.is_empty() {
-            true => waiting.keys().map(|it| DirectFrame { number: *it, timestamp_ms: None }).collect(),
-            false => named,
+        let wanted = if named.is_empty() {
+            waiting.keys().map(|it| DirectFrame { number: *it, timestamp_ms: None }).collect()
+        } else {
+            named
         };
         self.charge_direct(&record.session, &waiting);
 
@@ -401,9 +403,10 @@ impl Coach {
 
     fn check_number(&self, number: FrameNumber) -> Result<(), UploadError> {
         let max = self.uploads.max_frames;
-        match number.get() <= max {
-            true => Ok(()),
-            false => Err(UploadError::NumberTooLarge { number: number.get(), max }),
+        if number.get() <= max {
+            Ok(())
+        } else {
+            Err(UploadError::NumberTooLarge { number: number.get(), max })
         }
     }
 
@@ -445,9 +448,10 @@ impl Fingerprint {
 
 /// The frame that is recorded under a number, if it is the one that is stored there.
 fn the_same(stored: &Frame, recorded: Frame) -> Result<Frame, CoachError> {
-    match (&recorded.etag, recorded.size_bytes) == (&stored.etag, stored.size_bytes) {
-        true => Ok(recorded),
-        false => Err(CoachError::FrameExists(recorded.number)),
+    if (&recorded.etag, recorded.size_bytes) == (&stored.etag, stored.size_bytes) {
+        Ok(recorded)
+    } else {
+        Err(CoachError::FrameExists(recorded.number))
     }
 }
 

@@ -349,9 +349,10 @@ fn check_time(timestamp_ms: Option<u64>, pointer: &str) -> Result<(), ApiError> 
 fn is_jpeg(headers: &HeaderMap) -> Result<(), ApiError> {
     let said = headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let said = said.split(';').next().unwrap_or_default().trim();
-    match said.eq_ignore_ascii_case(CONTENT_TYPE) {
-        true => Ok(()),
-        false => Err(ApiError::NotImage(said.chars().take(40).collect())),
+    if said.eq_ignore_ascii_case(CONTENT_TYPE) {
+        Ok(())
+    } else {
+        Err(ApiError::NotImage(said.chars().take(40).collect()))
     }
 }
 
@@ -376,9 +377,10 @@ pub(super) async fn list(
     ApiQuery(query): ApiQuery<UrlsQuery>,
 ) -> Result<Response, ApiError> {
     let frames = app.coach.frames(&owner, id).await?;
-    let urls = match query.urls {
-        true => app.coach.frame_urls(id, &frames).await?.into_iter().map(|it| Some(it.into())).collect(),
-        false => vec![None; frames.len()],
+    let urls = if query.urls {
+        app.coach.frame_urls(id, &frames).await?.into_iter().map(|it| Some(it.into())).collect()
+    } else {
+        vec![None; frames.len()]
     };
     let frames = frames.iter().zip(urls);
     let frames = frames.map(|(it, url)| ListedFrame { frame: FrameReply::new(id, it), url });
@@ -413,7 +415,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let frame = app.coach.frame(&owner, id, number).await?;
-    let etag: ETag = format!("\"{}\"", frame.etag).parse().map_err(|_| ApiError::Untaggable)?;
+    let etag: ETag = format!("\"{}\"", frame.etag).parse().map_err(|_no_tag| ApiError::Untaggable)?;
     let mut response = Response::new(Body::empty());
     response.headers_mut().typed_insert(etag.clone());
     let fixed = [

@@ -115,7 +115,9 @@ fn in_words(rule: &LifecycleRule) -> String {
     let expiration = rule.expiration();
     let days = expiration.and_then(LifecycleExpiration::days).map(|it| format!("is removed after {it} days"));
     let date = expiration.and_then(LifecycleExpiration::date).map(|it| format!("is removed on {it}"));
-    let multipart = rule.abort_incomplete_multipart_upload().and_then(|it| it.days_after_initiation());
+    let multipart = rule
+        .abort_incomplete_multipart_upload()
+        .and_then(AbortIncompleteMultipartUpload::days_after_initiation);
     let multipart = multipart.map(|it| format!("unfinished multipart uploads end after {it} days"));
     let moves = rule.transitions().iter().map(|it| format!("changes its storage class: {it:?}"));
     let effects: Vec<String> = days.into_iter().chain(date).chain(multipart).chain(moves).collect();
