@@ -276,7 +276,7 @@ async fn migrate(settings: Settings, dry_run: bool) -> Result<(), Box<dyn Error>
 
 /// Shows the bucket's rules, or sets them; says whether they are as they should be then.
 async fn lifecycle(settings: Settings, apply: Option<bool>) -> Result<bool, Box<dyn Error>> {
-    telemetry::start(&settings.log);
+    telemetry::start(&settings.log)?;
     let mut out = io::stdout();
     let Some(storage) = run::bucket(&settings)? else {
         writeln!(out, "there are no rules: frames are kept in memory")?;
