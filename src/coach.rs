@@ -17,6 +17,7 @@ mod look;
 mod looks;
 mod privacy;
 mod recorder;
+mod requests;
 mod resume;
 mod running;
 mod spending;
@@ -28,6 +29,7 @@ pub use conversation::{Answered, FollowUp};
 pub use follow::{EventCursor, Follow};
 pub use frames::{Completed, DirectFrame, KeptFrame, SentFrame};
 pub use privacy::{TermsError, TermsRequest};
+pub use requests::{Begun, KeptAnswer, KeyedRequest, RequestLease};
 pub use spending::CallersMonth;
 pub use sweep::{REQUESTS_KEPT, SweepError, SweepRequest, Swept};
 pub use upload::{FrameEntry, MAX_TIMESTAMP_MS, Upload, UploadDetails, UploadError};
@@ -40,13 +42,14 @@ use crate::ledger::{BudgetScope, Budgets, Charge, ChargeKind, StorageUse};
 use crate::metadata::{SessionRecord, SessionStore, StoreHealth};
 use crate::metrics::AnalysisMetrics;
 use crate::moderation::Moderation;
-use crate::session::{AnalysisOptions, Failure, FrameNumber, Owner, Session, SessionId, Stroke};
+use crate::session::{AnalysisId, AnalysisOptions, Failure, FrameNumber, Owner, Session, SessionId, Stroke};
 use crate::storage::{DeletedFrames, StorageClient};
 use crate::upstream::{Service, UpstreamError, UpstreamErrorKind};
 use crate::vision::{Estimate, VisionClient};
 use chrono::{DateTime, SubsecRound, Utc};
 use conversation::Answers;
 use follow::Followed;
+use requests::KeysInUse;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -68,6 +71,7 @@ pub struct Coach {
     max_of_caller: usize,
     jobs: Jobs,
     answers: Answers,
+    keys_in_use: KeysInUse,
     followed: Followed,
     metrics: AnalysisMetrics,
     /// Bounds how many threads decode pixels at one time, and with them the memory that pixels take.
@@ -202,6 +206,8 @@ fn taken_of(scope: BudgetScope, budget: MicroUsd, taken: MicroUsd) -> String {
 /// What an analysis may be told beyond what the upload said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AnalysisRequest {
+    /// The id that it gets: that of the request that asks for it. A new one when absent.
+    pub id: Option<AnalysisId>,
     /// Counts instead of the session's stroke.
     pub stroke_type: Option<Stroke>,
     /// Counts instead of the session's notes.
@@ -285,6 +291,7 @@ impl Coach {
                 of_owner: limits.jobs.max_of_caller,
             }),
             answers: Answers::new(limits.jobs.max_running),
+            keys_in_use: KeysInUse::default(),
             followed: Followed::default(),
             metrics,
             pixels: Arc::new(Semaphore::new(cores)),
@@ -300,7 +307,18 @@ impl Coach {
     /// Begins an upload: frames are stored as they come, and count once they are committed. `room` is held
     /// for as long as a frame of it is in memory.
     pub fn start_session(&self, owner: &Owner, room: OwnedSemaphorePermit) -> Upload {
-        Upload::begin(self.clone(), owner.clone(), room)
+        Upload::begin(self.clone(), owner.clone(), room, None)
+    }
+
+    /// Begins an upload that a request with an idempotency key asks for: the session gets the request's UUID, and the
+    /// key is free again once an upload that came to nothing is undone.
+    pub fn start_session_once(
+        &self,
+        owner: &Owner,
+        room: OwnedSemaphorePermit,
+        request: Arc<RequestLease>,
+    ) -> Upload {
+        Upload::begin(self.clone(), owner.clone(), room, Some(request))
     }
 
     /// A session with everything known about it. Where its analysis was left behind by a process that went away, it

@@ -12,6 +12,7 @@ mod events;
 mod extract;
 mod frames;
 mod health;
+mod idempotency;
 mod layers;
 mod mock_storage;
 mod range;
@@ -59,22 +60,25 @@ pub struct AppState {
 pub fn router(state: AppState, settings: &ServerSettings) -> Router {
     let max_request_bytes =
         usize::try_from(state.coach.upload_limits().max_request_bytes).unwrap_or(usize::MAX);
+    // Around what creates or pays: the same request twice is done once. An upload sees to that itself.
+    let once = middleware::from_fn_with_state(state.clone(), idempotency::once);
+    let sessions_of_caller = post(frames::create_session).route_layer(once.clone()).get(sessions::list);
     let api = Router::new()
         // What the front end calls.
         .route("/api/v1/analysis/upload", post(analysis::upload))
-        .route("/api/v1/analysis/{id}/analyze", post(analysis::analyze))
-        .route("/api/v1/sessions", get(sessions::list).post(frames::create_session))
-        .route("/api/v1/sessions/", get(sessions::list).post(frames::create_session))
+        .route("/api/v1/analysis/{id}/analyze", post(analysis::analyze).route_layer(once.clone()))
+        .route("/api/v1/sessions", sessions_of_caller.clone())
+        .route("/api/v1/sessions/", sessions_of_caller)
         .route("/api/v1/sessions/{id}", get(sessions::show).patch(sessions::amend).delete(sessions::delete))
         .route("/api/v1/sessions/{id}/estimate", post(analysis::estimate))
         .route("/api/v1/sessions/{id}/events", get(events::listen))
         .route("/api/v1/sessions/{id}/cancel", post(analysis::cancel))
-        .route("/api/v1/sessions/{id}/chat", post(chat::ask))
-        .route("/api/v1/sessions/{id}/claim", post(sessions::claim))
+        .route("/api/v1/sessions/{id}/chat", post(chat::ask).route_layer(once.clone()))
+        .route("/api/v1/sessions/{id}/claim", post(sessions::claim).route_layer(once.clone()))
         .route("/api/v1/sessions/{id}/frames", get(frames::list))
         .route("/api/v1/sessions/{id}/frames/{number}", get(frames::show).put(frames::put))
-        .route("/api/v1/sessions/{id}/uploads", post(frames::begin_direct))
-        .route("/api/v1/sessions/{id}/uploads/complete", post(frames::complete_direct))
+        .route("/api/v1/sessions/{id}/uploads", post(frames::begin_direct).route_layer(once.clone()))
+        .route("/api/v1/sessions/{id}/uploads/complete", post(frames::complete_direct).route_layer(once))
         .route("/api/v1/usage", get(usage::show))
         .layer(middleware::from_fn_with_state(state.clone(), auth::identify));
     let mut table = api

@@ -21,9 +21,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// For how many days a session is kept at the longest.
-const LONGEST_RETENTION_DAYS: u16 = 90;
-
 /// Frames of a swimmer's video in, a technique analysis whose every claim cites frames out.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -292,7 +289,7 @@ async fn lifecycle(settings: Settings, apply: Option<bool>) -> Result<bool, Box<
         format!("{}\n{advice}", upstream::chain(&error))
     };
     let there = storage.lifecycle().await.map_err(advised)?;
-    let wanted = there.with_ours(LONGEST_RETENTION_DAYS)?;
+    let wanted = there.with_ours(u16::try_from(settings.privacy.retention_days)?)?;
     let is_right = there.does_the_same_as(&wanted);
     write!(out, "{there}")?;
     match apply {

@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Debug};
+use uuid::Uuid;
 
 /// Keeps the records of sessions.
 ///
@@ -307,13 +308,15 @@ struct TurnDetails {
     frames: Vec<FrameNumber>,
     #[serde(default)]
     usage: Option<Usage>,
+    #[serde(default)]
+    request: Option<Uuid>,
 }
 
 impl TurnDetails {
     /// Those of a turn; `None` when it has nothing but words.
     fn of(turn: &Turn) -> Option<Self> {
-        let has_any = !turn.frames.is_empty() || turn.usage.is_some();
-        has_any.then(|| Self { frames: turn.frames.clone(), usage: turn.usage })
+        let has_any = !turn.frames.is_empty() || turn.usage.is_some() || turn.request.is_some();
+        has_any.then(|| Self { frames: turn.frames.clone(), usage: turn.usage, request: turn.request })
     }
 }
 

@@ -53,6 +53,12 @@ impl SessionId {
     }
 }
 
+impl From<Uuid> for SessionId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
 impl From<SessionId> for Uuid {
     fn from(id: SessionId) -> Self {
         id.0
@@ -88,6 +94,12 @@ impl AnalysisId {
     #[expect(clippy::new_without_default, reason = "two ids are never equal; a default would hide that")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+}
+
+impl From<Uuid> for AnalysisId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
     }
 }
 
@@ -397,6 +409,9 @@ pub struct Turn {
     /// What was asked of the model for it; absent in what the swimmer says.
     #[serde(default)]
     pub usage: Option<Usage>,
+    /// The request with an idempotency key that brought it, by its UUID; absent in answers.
+    #[serde(default)]
+    pub request: Option<Uuid>,
 }
 
 /// The right to answer the next message of a conversation, held by one process at a time.

@@ -30,6 +30,11 @@ impl Coach {
         if record.session.frames.is_empty() {
             return Err(CoachError::NoFrames(id));
         }
+        // An earlier try of the same request started it.
+        let started = record.analyses.iter().find(|it| Some(it.id) == request.id && it.has_ended());
+        if let Some(started) = started {
+            return Ok(started.clone());
+        }
         self.may_be_shown(&record.session)?;
         // The record and the job must not be parted by a client that hangs up between them.
         let coach = self.clone();
@@ -115,10 +120,10 @@ impl Coach {
 
     fn new_analysis(&self, session: &Session, request: AnalysisRequest) -> Analysis {
         let now = now();
-        let options = request.options;
+        let (options, request_id) = (request.options, request.id);
         let (stroke_type, user_notes) = request.over(session);
         let mut analysis = Analysis {
-            id: AnalysisId::new(),
+            id: request_id.unwrap_or_else(AnalysisId::new),
             session_id: session.id,
             requested_at: now,
             updated_at: now,

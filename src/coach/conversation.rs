@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use under_way::{Entered, Stage};
+use uuid::Uuid;
 use words::{Unanswered, internal};
 
 /// The most turns that one conversation has.
@@ -86,11 +87,24 @@ impl Coach {
         id: SessionId,
         message: String,
     ) -> Result<FollowUp, CoachError> {
+        self.follow_up_once(owner, id, message, None).await
+    }
+
+    /// The same for a request with an idempotency key, by its UUID. Where an earlier try of it was answered, that is
+    /// the answer.
+    pub async fn follow_up_once(
+        &self,
+        owner: &Owner,
+        id: SessionId,
+        message: String,
+        request: Option<Uuid>,
+    ) -> Result<FollowUp, CoachError> {
         let message_sha256 = hex::encode(Sha256::digest(&message));
         // After each round somebody else has answered, or has failed to begin.
         for _ in 0..ROUNDS {
             let record = self.session(owner, id).await?;
-            if let Some(answered) = just_answered(&record.turns, &message) {
+            let answered = answered_to(&record.turns, request);
+            if let Some(answered) = answered.or_else(|| just_answered(&record.turns, &message)) {
                 return Ok(FollowUp::stored(answered));
             }
             let talked_about = talked_about(&record)?;
@@ -103,8 +117,14 @@ impl Coach {
                 }
                 Entered::First(place) => {
                     let follow_up = place.follow_up();
-                    let answering =
-                        Answering::new(self, record, talked_about, message.clone(), message_sha256.clone());
+                    let answering = Answering::new(
+                        self,
+                        record,
+                        talked_about,
+                        message.clone(),
+                        message_sha256.clone(),
+                        request,
+                    );
                     // A client that hangs up must not part the claim from the answer.
                     let (began, beginning) = oneshot::channel();
                     self.jobs.finish(answering.run(place, began));
@@ -141,6 +161,14 @@ fn talked_about(record: &SessionRecord) -> Result<TalkedAbout, CoachError> {
         return Err(CoachError::ConversationFull { max: MAX_TURNS });
     }
     Ok(TalkedAbout { result, stroke_type: analysis.stroke_type, left_out: analysis.left_out.clone() })
+}
+
+/// The message that this request brought, with its answer.
+fn answered_to(turns: &[Turn], request: Option<Uuid>) -> Option<Answered> {
+    let request = request?;
+    let place = turns.iter().position(|it| it.request == Some(request))?;
+    let [user, assistant] = turns.get(place..place + 2)? else { return None };
+    Some(Answered { user: user.clone(), assistant: assistant.clone(), message_count: place + 2 })
 }
 
 /// The last message with its answer, if it is this one and was answered a moment ago.

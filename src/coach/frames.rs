@@ -67,12 +67,22 @@ pub struct Completed {
 }
 
 impl Coach {
-    /// Makes a session without frames, to put frames into.
-    pub async fn create_session(&self, owner: &Owner, details: UploadDetails) -> Result<Session, CoachError> {
+    /// Makes a session without frames, to put frames into; under this id where there is one, and once.
+    pub async fn create_session(
+        &self,
+        owner: &Owner,
+        details: UploadDetails,
+        id: Option<SessionId>,
+    ) -> Result<Session, CoachError> {
+        if let Some(id) = id
+            && let Some(record) = self.sessions.session(owner, id).await?
+        {
+            return Ok(record.session);
+        }
         let created_at = now();
         let Terms { consent, expires_at } = self.terms(&details, created_at)?;
         let session = Session {
-            id: SessionId::new(),
+            id: id.unwrap_or_else(SessionId::new),
             owner: owner.clone(),
             created_at,
             stroke_type: details.stroke_type,
@@ -411,7 +421,7 @@ impl Coach {
     }
 
     async fn record_of(&self, owner: &Owner, id: SessionId) -> Result<SessionRecord, CoachError> {
-        self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))
+        self.own(owner, id).await
     }
 }
 

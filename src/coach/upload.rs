@@ -1,7 +1,7 @@
 //! An upload: frames are stored while later ones still arrive; all of them count or none.
 
 use super::privacy::Terms;
-use super::{Coach, CoachError, door, now};
+use super::{Coach, CoachError, RequestLease, door, now};
 use crate::analysis::View;
 use crate::consent::Consent;
 use crate::jpeg::{Admitted, JpegError};
@@ -13,6 +13,7 @@ use futures_util::poll;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::task::Poll;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
@@ -41,6 +42,8 @@ pub struct Upload {
     settled: bool,
     /// The memory that the frames may take, given back once none is in memory any more.
     room: Option<OwnedSemaphorePermit>,
+    /// The request with an idempotency key that asks for it.
+    request: Option<Arc<RequestLease>>,
 }
 
 /// What an upload says beside its frames.
@@ -139,11 +142,16 @@ fn because(reason: Option<&str>) -> String {
 }
 
 impl Upload {
-    pub(super) fn begin(coach: Coach, owner: Owner, room: OwnedSemaphorePermit) -> Self {
+    pub(super) fn begin(
+        coach: Coach,
+        owner: Owner,
+        room: OwnedSemaphorePermit,
+        request: Option<Arc<RequestLease>>,
+    ) -> Self {
         Self {
             coach,
             owner,
-            session: SessionId::new(),
+            session: request.as_ref().map_or_else(SessionId::new, |it| it.id().into()),
             received: 0,
             announced: None,
             stored: Vec::new(),
@@ -151,6 +159,7 @@ impl Upload {
             record_tried: false,
             settled: false,
             room: Some(room),
+            request,
         }
     }
 
@@ -320,6 +329,7 @@ impl Upload {
             has_frames: 0 < self.received,
             may_have_record: self.record_tried,
             storing: std::mem::take(&mut self.storing),
+            request: self.request.take(),
             _room: self.room.take(),
         }
     }
@@ -342,6 +352,7 @@ struct Leftovers {
     has_frames: bool,
     may_have_record: bool,
     storing: JoinSet<Result<(StoredFrame, FrameMetadata), CoachError>>,
+    request: Option<Arc<RequestLease>>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -352,8 +363,26 @@ impl Leftovers {
         while let Some(stored) = self.storing.join_next().await {
             drop(stored);
         }
-        if !self.has_frames {
+        let Some(request) = self.request.take() else {
+            self.remove_all().await;
             return;
+        };
+        // What whoever took the request over may have made is not this one's to remove.
+        if !request.unfix().await {
+            return;
+        }
+        if self.remove_all().await {
+            request.forget().await;
+        } else {
+            // Whoever repeats the request removes what is left.
+            request.give_back().await;
+        }
+    }
+
+    /// Removes everything; says whether it is gone.
+    async fn remove_all(&self) -> bool {
+        if !self.has_frames {
+            return true;
         }
         let session = self.session;
         // The record goes first: an insert that failed may have happened, and a record without frames
@@ -366,12 +395,13 @@ impl Leftovers {
             Ok(())
         }
         .await;
-        if let Err(error) = removed {
+        if let Err(error) = &removed {
             tracing::warn!(
                 session.id = %session, %error, cause = %error.source,
                 "left parts of the failed upload {session} behind; `swimcoach sweep` removes them",
             );
         }
+        removed.is_ok()
     }
 }
 

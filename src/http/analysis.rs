@@ -4,10 +4,12 @@ use super::AppState;
 use super::auth::{MayAsk, MayRead, MayUpload, NewToken};
 use super::error::{ApiError, ProblemBody};
 use super::extract::{self, ApiPath, OptionalJson};
+use super::idempotency::{self, KeyedUpload, RequestId};
 use super::sessions::SessionStatus;
-use super::upload::{self, MAX_NOTES, invalid};
+use super::upload::{self, MAX_NOTES, PartsDigest, invalid};
 use crate::analysis::Warning;
-use crate::coach::{AnalysisRequest, Estimated};
+use crate::coach::{AnalysisRequest, CoachError, Estimated, RequestLease, Upload, UploadDetails};
+use crate::config::UploadLimits;
 use crate::consent::Consent;
 use crate::session::{
     AnalysisId, AnalysisOptions, AnalysisStatus, Frame, FrameNumber, Session, SessionId, Stroke,
@@ -20,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// How often a client should look whether an analysis is done, in seconds.
@@ -135,7 +138,7 @@ impl AnalyzeBody {
             samples: samples(self.samples.unwrap_or(1))?,
             leave_out_near_duplicates: self.leave_out_near_duplicates.unwrap_or_default(),
         };
-        Ok(AnalysisRequest { stroke_type: self.stroke_type, user_notes, options })
+        Ok(AnalysisRequest { id: None, stroke_type: self.stroke_type, user_notes, options })
     }
 }
 
@@ -227,17 +230,102 @@ pub(super) async fn upload(
             return Err(refusal);
         }
     };
-    let mut upload = app.coach.start_session(&owner, room);
-    let details = match upload::receive(&mut upload, request, app.coach.upload_limits()).await {
-        Ok(details) => details,
+    let limits = app.coach.upload_limits();
+    let (parts, body) = request.into_parts();
+    let keyed = idempotency::begin_upload(&app, &parts).await;
+    let request = Request::from_parts(parts, body);
+    let keyed = match keyed {
+        Ok(keyed) => keyed,
         Err(refusal) => {
-            upload.abort().await;
+            extract::drain(request).await;
             return Err(refusal);
         }
     };
-    let session = upload.commit(details).await?;
+    match keyed {
+        KeyedUpload::WithoutKey => {
+            let upload = app.coach.start_session(&owner, room);
+            let (upload, details) = receive(upload, request, limits, None).await?;
+            Ok(created(&upload.commit(details).await?, token))
+        }
+        KeyedUpload::Answered(answer) => {
+            let fingerprint = upload::read_away(request, limits).await?;
+            if fingerprint == answer.fingerprint {
+                idempotency::replay(answer)
+            } else {
+                Err(ApiError::IdempotencyMismatch)
+            }
+        }
+        KeyedUpload::Mine(lease) => {
+            // An earlier try came as far as its commit.
+            let made = match lease.expected() {
+                Some(_) => app.coach.made_by(&lease).await?,
+                None => None,
+            };
+            if let Some(session) = made {
+                let fingerprint = upload::read_away(request, limits).await?;
+                if lease.expected() != Some(&fingerprint) {
+                    lease.give_back().await;
+                    return Err(ApiError::IdempotencyMismatch);
+                }
+                return Ok(idempotency::keep(&lease, fingerprint, created(&session, None)).await);
+            }
+            let upload = app.coach.start_session_once(&owner, room, Arc::clone(&lease));
+            let mut parts = PartsDigest::default();
+            let (upload, details) = receive(upload, request, limits, Some(&mut parts)).await?;
+            let fingerprint = parts.finish();
+            // From here on the session is made and the answer kept, whether or not the client waits.
+            let made = app.coach.finish(async move {
+                let session = commit_once(upload, details, &lease, &fingerprint).await?;
+                Ok(idempotency::keep(&lease, fingerprint, created(&session, None)).await)
+            });
+            made.await.map_err(CoachError::from)?
+        }
+    }
+}
+
+/// Reads a whole upload, or undoes it.
+async fn receive(
+    mut upload: Upload,
+    request: Request,
+    limits: &UploadLimits,
+    digest: Option<&mut PartsDigest>,
+) -> Result<(Upload, UploadDetails), ApiError> {
+    match upload::receive(&mut upload, request, limits, digest).await {
+        Ok(details) => Ok((upload, details)),
+        Err(refusal) => {
+            upload.abort().await;
+            Err(refusal)
+        }
+    }
+}
+
+/// Makes the session of an upload with a key, once it is recorded what its body is.
+async fn commit_once(
+    upload: Upload,
+    details: UploadDetails,
+    lease: &RequestLease,
+    fingerprint: &str,
+) -> Result<Session, ApiError> {
+    let fixed = match lease.expected() {
+        // Who tried before may still be about to make the session, so it must not be another.
+        Some(expected) if expected != fingerprint => Err(ApiError::IdempotencyMismatch),
+        _ => match lease.fix(fingerprint).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ApiError::RequestUnderWay),
+            Err(error) => Err(error.into()),
+        },
+    };
+    if let Err(refusal) = fixed {
+        upload.abort().await;
+        return Err(refusal);
+    }
+    Ok(upload.commit(details).await?)
+}
+
+/// The answer to an upload. Only one without a key can be a newcomer's, whose token no record may hold.
+fn created(session: &Session, token: Option<SecretString>) -> Response {
     let location = [(header::LOCATION, format!("/api/v1/sessions/{}", session.id))];
-    Ok((StatusCode::CREATED, location, Json(reply(&session, token))).into_response())
+    (StatusCode::CREATED, location, Json(reply(session, token))).into_response()
 }
 
 /// Has the frames of a session looked at, in the background.
@@ -269,9 +357,11 @@ pub(super) async fn analyze(
     State(app): State<AppState>,
     MayAsk(owner): MayAsk,
     ApiPath(id): ApiPath<SessionId>,
+    RequestId(request): RequestId,
     OptionalJson(body): OptionalJson<AnalyzeBody>,
 ) -> Result<Response, ApiError> {
-    let analysis = app.coach.analyze(&owner, id, body.request()?).await?;
+    let request = AnalysisRequest { id: request.map(AnalysisId::from), ..body.request()? };
+    let analysis = app.coach.analyze(&owner, id, request).await?;
     let reply = AnalyzeReply {
         session_id: id,
         status: "processing",

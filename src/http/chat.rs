@@ -5,6 +5,7 @@ use super::auth::MayAsk;
 use super::error::{ApiError, Problem, ProblemBody};
 use super::events::event_stream;
 use super::extract::{ApiJson, ApiPath};
+use super::idempotency::RequestId;
 use super::layers::Named;
 use super::upload::invalid;
 use super::usage::UsageReply;
@@ -175,10 +176,11 @@ pub(super) async fn ask(
     MayAsk(owner): MayAsk,
     ApiPath(id): ApiPath<SessionId>,
     Extension(named): Extension<Named>,
+    RequestId(request): RequestId,
     headers: HeaderMap,
     ApiJson(body): ApiJson<ChatBody>,
 ) -> Result<Response, ApiError> {
-    let follow_up = app.coach.follow_up(&owner, id, body.message()?).await?;
+    let follow_up = app.coach.follow_up_once(&owner, id, body.message()?, request).await?;
     if !wants_events(&headers) {
         return Ok(Json(ChatReply::new(id, follow_up.answered().await?)).into_response());
     }

@@ -3,10 +3,12 @@
 use super::error::PROBLEM_JSON;
 use super::{analysis, chat, events, frames, health, sessions, usage};
 use axum::Router;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Content, OpenApi as OpenApiDocument, Ref, Response};
+use utoipa::openapi::{Content, HeaderBuilder, Object, OpenApi as OpenApiDocument, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -65,6 +67,48 @@ const SIGNED_IN: [(&str, &str); 5] = [
     ("503", "it cannot be checked just now who sends the request"),
 ];
 
+/// What creates or pays, and is done once where it carries a key.
+const ONCE: [&str; 7] = [
+    "/api/v1/analysis/upload",
+    "/api/v1/analysis/{id}/analyze",
+    "/api/v1/sessions",
+    "/api/v1/sessions/{id}/chat",
+    "/api/v1/sessions/{id}/claim",
+    "/api/v1/sessions/{id}/uploads",
+    "/api/v1/sessions/{id}/uploads/complete",
+];
+
+/// What requests with a key are answered beside.
+const KEYED: [(&str, &str); 5] = [
+    ("400", "the body broke off"),
+    ("408", "the body took too long"),
+    ("409", "the same request is under way, or its answer was too long to be kept"),
+    ("413", "the body is too large"),
+    ("422", "Idempotency-Key is no key, or was used for another request"),
+];
+
+/// Describes the key of a request, and the header of an answer that was given before.
+fn describe_key(operation: &mut Operation) {
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "names this request, in 1 to 255 visible ASCII characters: sent again with the same key and body within 24 \
+             hours it is not done again, but answered with the first answer",
+        ))
+        .schema(Some(Object::with_type(Type::String)))
+        .build();
+    operation.parameters.get_or_insert_default().push(key.into());
+    for answer in operation.responses.responses.values_mut() {
+        if let RefOr::T(answer) = answer {
+            let header = HeaderBuilder::new()
+                .schema(Some(Object::with_type(Type::String)))
+                .description(Some("`true` where the answer was given before; else absent"));
+            answer.headers.insert("Idempotency-Replayed".to_owned(), header.build().into());
+        }
+    }
+}
+
 impl Modify for Everywhere {
     fn modify(&self, api: &mut OpenApiDocument) {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
@@ -75,9 +119,9 @@ impl Modify for Everywhere {
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
         components.add_security_scheme("key", SecurityScheme::ApiKey(ApiKey::Header(key)));
         for (path, item) in &mut api.paths.paths {
-            let operations =
-                [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-            for operation in operations.into_iter().flatten() {
+            let others = [&mut item.get, &mut item.put, &mut item.patch, &mut item.delete];
+            let operations = others.into_iter().map(|it| (it, false)).chain([(&mut item.post, true)]);
+            for (operation, is_post) in operations.filter_map(|(it, is_post)| Some((it.as_mut()?, is_post))) {
                 let is_signed_in = path.starts_with("/api/");
                 if is_signed_in {
                     // Nothing is needed where nobody signs in.
@@ -85,10 +129,15 @@ impl Modify for Everywhere {
                     operation.security =
                         Some(requirements.into_iter().chain([SecurityRequirement::default()]).collect());
                 }
-                let answers = ANYWHERE.iter().chain(SIGNED_IN.iter().filter(|_| is_signed_in));
+                let is_once = is_post && ONCE.contains(&path.as_str());
+                let keyed = KEYED.iter().filter(|_| is_once);
+                let answers = ANYWHERE.iter().chain(SIGNED_IN.iter().filter(|_| is_signed_in)).chain(keyed);
                 for (status, description) in answers {
                     let answers = &mut operation.responses.responses;
                     answers.entry((*status).to_owned()).or_insert_with(|| problem(description).into());
+                }
+                if is_once {
+                    describe_key(operation);
                 }
             }
         }

@@ -12,8 +12,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum_extra::headers::{ContentRange, HeaderMapExt};
 use chrono::{Days, NaiveTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::any::Any;
+use std::borrow::Cow;
 use std::time::Duration;
 use thiserror::Error;
 use utoipa::ToSchema;
@@ -65,6 +66,14 @@ pub(super) enum ApiError {
     TooManyUploads,
     #[error("a presigned request was refused")]
     Redeem(#[from] RedeemError),
+    #[error(
+        "the same request, or another with its Idempotency-Key, is under way; try again in a few seconds"
+    )]
+    RequestUnderWay,
+    #[error("this Idempotency-Key was used for another request; take a new key for each request")]
+    IdempotencyMismatch,
+    #[error("this request was done, but its answer was too long to be kept; read what it made")]
+    AnswerNotKept,
     #[error("something broke inside the service; it has been logged under this request's id")]
     Unwritable(#[source] serde_json::Error),
     #[error("something broke inside the service; it has been logged under this request's id")]
@@ -75,7 +84,7 @@ pub(super) enum ApiError {
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     pub(super) status: StatusCode,
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
     pub(super) detail: String,
     pub(super) errors: Vec<FieldProblem>,
     pub(super) retry_after: Option<Duration>,
@@ -98,7 +107,7 @@ pub(super) struct ProblemBody {
     /// The path of the request.
     pub(super) instance: String,
     /// A stable word for programs.
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
     /// The id under which the log speaks of this request.
     pub(super) request_id: String,
     /// Which parts of the request are wrong.
@@ -107,7 +116,7 @@ pub(super) struct ProblemBody {
 }
 
 /// What is wrong with one part of a request.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(super) struct FieldProblem {
     /// Which part, as a JSON pointer; frames count from 1, as in their numbers.
     pub(super) pointer: String,
@@ -178,6 +187,13 @@ impl From<&ApiError> for Problem {
                 Self::new(S::SERVICE_UNAVAILABLE, "too_many_uploads", error).come_back(COME_BACK)
             }
             ApiError::Redeem(error) => Self::from(error),
+            ApiError::RequestUnderWay => {
+                Self::new(S::CONFLICT, "request_under_way", error).come_back(COME_BACK)
+            }
+            ApiError::IdempotencyMismatch => {
+                Self::new(S::UNPROCESSABLE_ENTITY, "idempotency_mismatch", error)
+            }
+            ApiError::AnswerNotKept => Self::new(S::CONFLICT, "answer_not_kept", error),
             ApiError::Unwritable(_) => {
                 Self { cause: Some(upstream::chain(error)), ..Self::from(&ApiError::Panic) }
             }
@@ -333,7 +349,7 @@ impl From<&UpstreamError> for Problem {
         };
         Self {
             status,
-            code,
+            code: code.into(),
             detail: format!("{what}; {advice}"),
             errors: Vec::new(),
             retry_after,
@@ -379,7 +395,7 @@ impl Problem {
             *known.unwrap_or(&("internal", StatusCode::INTERNAL_SERVER_ERROR, false));
         Self {
             status,
-            code,
+            code: code.into(),
             detail: failure.detail.clone(),
             errors: Vec::new(),
             retry_after: is_passing.then_some(COME_BACK),
@@ -388,14 +404,21 @@ impl Problem {
     }
 
     fn new(status: StatusCode, code: &'static str, error: &dyn std::error::Error) -> Self {
-        Self { status, code, detail: error.to_string(), errors: Vec::new(), retry_after: None, cause: None }
+        Self {
+            status,
+            code: code.into(),
+            detail: error.to_string(),
+            errors: Vec::new(),
+            retry_after: None,
+            cause: None,
+        }
     }
 
     /// A refusal that a library made without us.
     pub(super) fn of_status(status: StatusCode) -> Self {
         let detail =
             format!("the request was refused: {}", status.canonical_reason().unwrap_or("no reason given"));
-        Self { status, code: "refused", detail, errors: Vec::new(), retry_after: None, cause: None }
+        Self { status, code: "refused".into(), detail, errors: Vec::new(), retry_after: None, cause: None }
     }
 
     fn at(mut self, pointer: String) -> Self {

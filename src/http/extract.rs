@@ -19,7 +19,7 @@ use std::time::Duration;
 /// How long a small body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// No JSON body of the contract comes near this.
-const MAX_JSON_BYTES: usize = 64 * 1024;
+pub(super) const MAX_JSON_BYTES: usize = 64 * 1024;
 /// How long the rest of a refused body is read, so that the client gets to read the answer.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
 

@@ -4,9 +4,10 @@
 
 use super::AppState;
 use super::analysis::{FrameReply, warnings};
-use super::auth::{MayRead, MayUpload};
+use super::auth::{MayRead, MayUpload, NewToken};
 use super::error::{ApiError, Problem, ProblemBody};
 use super::extract::{self, ApiJson, ApiPath, ApiPaths, ApiQuery, OptionalJson};
+use super::idempotency::RequestId;
 use super::range::{Ranged, ranged};
 use super::upload::{self, invalid};
 use crate::analysis::{View, Warning};
@@ -22,7 +23,9 @@ use axum::response::{IntoResponse, Response};
 use axum_extra::headers::{ContentRange, ETag, HeaderMapExt, IfNoneMatch, IfRange};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -65,6 +68,13 @@ pub(super) struct SessionReply {
     created_at: DateTime<Utc>,
     /// A sentence for people.
     message: &'static str,
+    /// What was agreed to about its pictures.
+    consent: Option<Consent>,
+    /// Until when it is kept.
+    expires_at: Option<DateTime<Utc>>,
+    /// The token that the session belongs to; only where it was made without signing in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_token: Option<String>,
 }
 
 /// What is said about a frame beside its bytes.
@@ -211,7 +221,7 @@ pub(super) struct CompletedFrame {
     /// The frame, where it was accepted.
     frame: Option<FrameReply>,
     /// A stable word for why it was rejected.
-    code: Option<&'static str>,
+    code: Option<Cow<'static, str>>,
     /// The same in a sentence that says what to do.
     detail: Option<String>,
 }
@@ -236,14 +246,20 @@ pub(super) struct CompletedFrame {
 pub(super) async fn create_session(
     State(app): State<AppState>,
     MayUpload(owner): MayUpload,
+    NewToken(token): NewToken,
+    RequestId(request): RequestId,
     OptionalJson(body): OptionalJson<SessionBody>,
 ) -> Result<Response, ApiError> {
-    let session = app.coach.create_session(&owner, body.details()?).await?;
+    let id = request.map(SessionId::from);
+    let session = app.coach.create_session(&owner, body.details()?, id).await?;
     let location = [(header::LOCATION, format!("/api/v1/sessions/{}", session.id))];
     let reply = SessionReply {
         session_id: session.id,
         created_at: session.created_at,
         message: "The session is there; put its frames into it, then ask for an analysis.",
+        consent: session.consent,
+        expires_at: session.expires_at,
+        session_token: token.map(|it| it.expose_secret().to_owned()),
     };
     Ok((StatusCode::CREATED, location, Json(reply)).into_response())
 }

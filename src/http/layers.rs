@@ -3,6 +3,7 @@
 use super::auth::{API_KEY, SESSION_TOKEN, USER_ID};
 use super::error::{Problem, REQUEST_ID};
 use super::events::LAST_EVENT_ID;
+use super::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use crate::config::AllowedOrigin;
 use axum::Json;
 use axum::extract::{MatchedPath, Request};
@@ -89,12 +90,15 @@ impl Drop for Asked {
 
 /// Who may call from a browser, and what their scripts may read.
 pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
-    const EXPOSED: [HeaderName; 7] = [
+    const EXPOSED: [HeaderName; 10] = [
+        header::ACCEPT_RANGES,
+        header::CONTENT_RANGE,
         header::ETAG,
         header::LINK,
         header::LOCATION,
         header::RETRY_AFTER,
         header::WWW_AUTHENTICATE,
+        IDEMPOTENCY_REPLAYED,
         REQUEST_ID,
         SESSION_TOKEN,
     ];
@@ -109,6 +113,9 @@ pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
+            header::IF_RANGE,
+            header::RANGE,
+            IDEMPOTENCY_KEY,
             LAST_EVENT_ID,
             API_KEY,
             USER_ID,

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{Deserialize, IntoDeserializer};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,11 +96,12 @@ pub(super) async fn receive(
     upload: &mut Upload,
     request: Request,
     limits: &UploadLimits,
+    digest: Option<&mut PartsDigest>,
 ) -> Result<UploadDetails, ApiError> {
     let Ok(mut parts) = Multipart::from_request(request, &()).await else {
         return Err(ApiError::NotMultipart);
     };
-    let received = tokio::time::timeout(LONGEST, read_parts(upload, &mut parts, limits))
+    let received = tokio::time::timeout(LONGEST, read_parts(upload, &mut parts, limits, digest))
         .await
         .unwrap_or(Err(ApiError::SlowUpload(LONGEST)));
     if received.is_err() {
@@ -114,6 +116,7 @@ async fn read_parts(
     upload: &mut Upload,
     parts: &mut Multipart,
     limits: &UploadLimits,
+    mut digest: Option<&mut PartsDigest>,
 ) -> Result<UploadDetails, ApiError> {
     let mut details = UploadDetails::default();
     let mut texts = BTreeSet::new();
@@ -125,26 +128,79 @@ async fn read_parts(
         match name {
             "frames" => {
                 let bytes = read_frame(field, upload.received() + 1, limits).await?;
+                if let Some(digest) = &mut digest {
+                    digest.add("frames", &bytes);
+                }
                 upload.add_frame(bytes).await?;
             }
-            "manifest" => upload.add_manifest(parse_manifest(&read_text(field, limits).await?)?)?,
+            "manifest" => {
+                upload.add_manifest(parse_manifest(&read_text(field, limits, &mut digest).await?)?)?;
+            }
             "stroke_type" => {
-                let text = read_text(field, limits).await?;
+                let text = read_text(field, limits, &mut digest).await?;
                 details.stroke_type = text.parse().map_err(|detail| invalid("/stroke_type", detail))?;
             }
-            "view" => details.view = Some(parse_view(&read_text(field, limits).await?)?),
+            "view" => details.view = Some(parse_view(&read_text(field, limits, &mut digest).await?)?),
             "user_notes" => {
-                details.user_notes = bounded(&read_text(field, limits).await?, MAX_NOTES, "/user_notes")?;
+                let text = read_text(field, limits, &mut digest).await?;
+                details.user_notes = bounded(&text, MAX_NOTES, "/user_notes")?;
             }
-            "title" => details.title = bounded(&read_text(field, limits).await?, MAX_TITLE, "/title")?,
-            "consent" => details.consent = Some(parse_consent(&read_text(field, limits).await?)?),
+            "title" => {
+                let text = read_text(field, limits, &mut digest).await?;
+                details.title = bounded(&text, MAX_TITLE, "/title")?;
+            }
+            "consent" => {
+                details.consent = Some(parse_consent(&read_text(field, limits, &mut digest).await?)?);
+            }
             "retention_days" => {
-                details.retention_days = Some(parse_days(&read_text(field, limits).await?)?);
+                details.retention_days = Some(parse_days(&read_text(field, limits, &mut digest).await?)?);
             }
             _ => return Err(unknown_part(&field)),
         }
     }
     Ok(details)
+}
+
+/// What tells an upload from others: the names and the SHA-256 of its parts, in order.
+#[derive(Debug, Default)]
+pub(super) struct PartsDigest(Sha256);
+
+impl PartsDigest {
+    fn add(&mut self, name: &str, content: &[u8]) {
+        self.add_digest(name, Sha256::digest(content).as_slice());
+    }
+
+    fn add_digest(&mut self, name: &str, sha256: &[u8]) {
+        // Digests have one length, so the parts of no two uploads run into one another alike.
+        self.0.update(Sha256::digest(name));
+        self.0.update(sha256);
+    }
+
+    /// The fingerprint in hex.
+    pub(super) fn finish(self) -> String {
+        hex::encode(self.0.finalize())
+    }
+}
+
+/// Reads an upload that was done before, keeping nothing of it; its fingerprint. The limit of a
+/// request bounds it as it does any other.
+pub(super) async fn read_away(request: Request, limits: &UploadLimits) -> Result<String, ApiError> {
+    let Ok(mut parts) = Multipart::from_request(request, &()).await else {
+        return Err(ApiError::NotMultipart);
+    };
+    let read = async {
+        let mut digest = PartsDigest::default();
+        while let Some(mut field) = within_idle(parts.next_field(), limits).await? {
+            let name = field.name().unwrap_or_default().to_owned();
+            let mut content = Sha256::new();
+            while let Some(piece) = within_idle(field.chunk(), limits).await? {
+                content.update(&piece);
+            }
+            digest.add_digest(&name, content.finalize().as_slice());
+        }
+        Ok(digest.finish())
+    };
+    tokio::time::timeout(LONGEST, read).await.unwrap_or(Err(ApiError::SlowUpload(LONGEST)))
 }
 
 async fn read_frame(field: Field<'_>, number: u16, limits: &UploadLimits) -> Result<Bytes, ApiError> {
@@ -154,10 +210,17 @@ async fn read_frame(field: Field<'_>, number: u16, limits: &UploadLimits) -> Res
     Ok(frame.ok_or_else(too_large)?.into())
 }
 
-async fn read_text(field: Field<'_>, limits: &UploadLimits) -> Result<String, ApiError> {
+async fn read_text(
+    field: Field<'_>,
+    limits: &UploadLimits,
+    digest: &mut Option<&mut PartsDigest>,
+) -> Result<String, ApiError> {
     let name = field.name().unwrap_or_default().to_owned();
     let text = read_part(field, MAX_TEXT_BYTES, limits).await?;
     let text = text.ok_or_else(|| invalid("/", format!("{name} has more than {MAX_TEXT_BYTES} bytes")))?;
+    if let Some(digest) = digest {
+        digest.add(&name, &text);
+    }
     String::from_utf8(text).map_err(|_not_utf8| invalid("/", format!("{name} is not UTF-8")))
 }
 

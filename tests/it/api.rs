@@ -17,6 +17,7 @@ mod events;
 mod follow;
 mod frames;
 mod health;
+mod idempotency;
 mod order_of_effects;
 mod presigned;
 mod problems;

@@ -95,7 +95,15 @@ fn published(
 
 fn turn(talk: &Talk, role: Role, content: &str, frames: Vec<FrameNumber>) -> Turn {
     let number = u32::try_from(talk.turns.len()).unwrap();
-    Turn { number, role, content: content.to_owned(), created_at: Utc::now(), frames, usage: None }
+    Turn {
+        number,
+        role,
+        content: content.to_owned(),
+        created_at: Utc::now(),
+        frames,
+        usage: None,
+        request: None,
+    }
 }
 
 /// All that was read, from the cache or not.

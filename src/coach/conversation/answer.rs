@@ -47,6 +47,8 @@ pub(super) struct Answering {
     claim: AnswerClaim,
     charge: ChargeId,
     asked_at: DateTime<Utc>,
+    /// The request with an idempotency key that brings the message.
+    request: Option<Uuid>,
     /// The most that one asking costs.
     estimate: MicroUsd,
     /// Until when nobody else can have taken the claim.
@@ -63,6 +65,7 @@ impl Answering {
         talked_about: TalkedAbout,
         message: String,
         message_sha256: String,
+        request: Option<Uuid>,
     ) -> Self {
         let SessionRecord { session, turns, .. } = record;
         let TalkedAbout { result, stroke_type, left_out } = talked_about;
@@ -87,6 +90,7 @@ impl Answering {
             claim,
             charge: ChargeId::new(),
             asked_at,
+            request,
             estimate,
             held_until: Mutex::new(Instant::now() + coach.stale_after),
             n_read: AtomicU64::new(0),
@@ -288,6 +292,7 @@ impl Answering {
             created_at: self.asked_at,
             frames: Vec::new(),
             usage: None,
+            request: self.request,
         };
         let assistant = Turn {
             number: number + 1,
@@ -296,6 +301,7 @@ impl Answering {
             created_at: now(),
             frames: reply.frames,
             usage: Some(usage),
+            request: None,
         };
         let (id, turns) = (self.session.id, [user, assistant]);
         let sessions = &self.coach.sessions;

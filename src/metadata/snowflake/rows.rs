@@ -252,7 +252,7 @@ fn read_turn(operation: &'static str, row: &Row<'_>) -> Result<Turn, UpstreamErr
     let details = row.optional_text("details")?.map(serde_json::from_str).transpose();
     let details: Option<TurnDetails> =
         details.map_err(|_quotes_values| invalid(operation, "details", "no details of a turn"))?;
-    let TurnDetails { frames, usage } = details.unwrap_or_default();
+    let TurnDetails { frames, usage, request } = details.unwrap_or_default();
     Ok(Turn {
         number: row.fixed("number")?,
         role: read_word(operation, row, "role")?,
@@ -260,6 +260,7 @@ fn read_turn(operation: &'static str, row: &Row<'_>) -> Result<Turn, UpstreamErr
         created_at: row.timestamp("created_at")?,
         frames,
         usage,
+        request,
     })
 }
 

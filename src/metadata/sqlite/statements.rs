@@ -223,8 +223,16 @@ fn select_turns(db: &Connection, ids: &[SessionId]) -> Result<HashMap<SessionId,
         let Word(role) = row.get("role")?;
         let Millis(created_at) = row.get("created_at")?;
         let details: Option<Json<TurnDetails>> = row.get("details")?;
-        let TurnDetails { frames, usage } = details.map(|Json(it)| it).unwrap_or_default();
-        Ok(Turn { number: row.get("number")?, role, content: row.get("content")?, created_at, frames, usage })
+        let TurnDetails { frames, usage, request } = details.map(|Json(it)| it).unwrap_or_default();
+        Ok(Turn {
+            number: row.get("number")?,
+            role,
+            content: row.get("content")?,
+            created_at,
+            frames,
+            usage,
+            request,
+        })
     })
 }
 

@@ -556,7 +556,8 @@ async fn frames_of_another_or_of_no_session_are_not_there() {
     let app = TestApp::new();
     let id = app.uploaded(Form::frames(1)).await;
     let stranger = Owner::new("stranger");
-    let other = app.coach.create_session(&stranger, UploadDetails::default()).await.unwrap().id.to_string();
+    let other =
+        app.coach.create_session(&stranger, UploadDetails::default(), None).await.unwrap().id.to_string();
     assert_ne!(id, other);
 
     for id in [&*other, "0193a5b0-7c1e-7000-8000-000000000001"] {

@@ -149,6 +149,7 @@ pub(crate) fn turn(number: u32, content: &str) -> Turn {
         created_at: at(number.into()),
         frames: Vec::new(),
         usage: None,
+        request: None,
     }
 }
 
