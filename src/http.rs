@@ -62,13 +62,18 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         usize::try_from(state.coach.upload_limits().max_request_bytes).unwrap_or(usize::MAX);
     // Around what creates or pays: the same request twice is done once. An upload sees to that itself.
     let once = middleware::from_fn_with_state(state.clone(), idempotency::once);
-    let sessions_of_caller = post(frames::create_session).route_layer(once.clone()).get(sessions::list);
     let api = Router::new()
         // What the front end calls.
         .route("/api/v1/analysis/upload", post(analysis::upload))
         .route("/api/v1/analysis/{id}/analyze", post(analysis::analyze).route_layer(once.clone()))
-        .route("/api/v1/sessions", sessions_of_caller.clone())
-        .route("/api/v1/sessions/", sessions_of_caller)
+        .route(
+            "/api/v1/sessions",
+            get(sessions::list).merge(post(frames::create_session).route_layer(once.clone())),
+        )
+        .route(
+            "/api/v1/sessions/",
+            get(sessions::list).merge(post(frames::create_session).route_layer(once.clone())),
+        )
         .route("/api/v1/sessions/{id}", get(sessions::show).patch(sessions::amend).delete(sessions::delete))
         .route("/api/v1/sessions/{id}/estimate", post(analysis::estimate))
         .route("/api/v1/sessions/{id}/events", get(events::listen))

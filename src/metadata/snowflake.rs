@@ -202,10 +202,18 @@ impl SessionStore for SnowflakeSessionStore {
 
     async fn claim_session(&self, id: SessionId, from: &Owner, to: &Owner) -> Result<bool, UpstreamError> {
         const OPERATION: &str = "claim_session";
-        if 0 < self.run(OPERATION, Ok(terms::update_owner(id, from, to))).await?.stats().updated {
-            return Ok(true);
+        if from == to || self.run(OPERATION, Ok(terms::select_owned(from, id))).await?.is_empty() {
+            // It was claimed before, and the answer was lost, or it is not there to be claimed.
+            return Ok(!self.run(OPERATION, Ok(terms::select_owned(to, id))).await?.is_empty());
         }
-        Ok(!self.run(OPERATION, Ok(terms::select_owned(to, id))).await?.is_empty())
+        self.run(OPERATION, Ok(statements::forget_deletion(to, id))).await?;
+        self.run(OPERATION, Ok(entries::update_owner(id, from, to))).await?;
+        if self.run(OPERATION, Ok(terms::update_owner(id, from, to))).await?.stats().updated == 0 {
+            return Ok(!self.run(OPERATION, Ok(terms::select_owned(to, id))).await?.is_empty());
+        }
+        // To who had it, it is deleted, so that no late write of theirs makes it again.
+        self.run(OPERATION, Ok(statements::insert_deletion(from, id, Utc::now()))).await?;
+        Ok(true)
     }
 
     async fn expired_sessions(

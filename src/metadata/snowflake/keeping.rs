@@ -66,8 +66,8 @@ impl SnowflakeSessionStore {
         let rows = self.rows_of_entry(OPERATION, new.kind, &new.name).await?;
         let is_mine = |(_, id): &&(Entry, String)| *id == write_id;
         let Some((other, _)) = rows.iter().find(|it| !is_mine(it)) else {
-            // Without a row of its own it was removed meanwhile, and may be made again.
-            return Ok(if rows.is_empty() { Exchanged::Changed(None) } else { Exchanged::Put });
+            // Where not even its own is there, it went with a session that was deleted.
+            return Ok(Exchanged::Put);
         };
         if !rows.iter().any(|it| is_mine(&it)) {
             return Ok(exchanged(Some(other.clone()), new));

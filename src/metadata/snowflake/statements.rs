@@ -215,6 +215,13 @@ pub(super) fn insert_deletion(owner: &Owner, id: SessionId, now: DateTime<Utc>) 
         .bind(to_the_millisecond(now))
 }
 
+/// Forgets the deletion of a session that is to be the owner's again.
+pub(super) fn forget_deletion(owner: &Owner, id: SessionId) -> Statement {
+    Statement::new("DELETE FROM deletions WHERE owner = ? AND session_id = ?")
+        .bind(owner.as_str())
+        .bind(id.to_string())
+}
+
 /// How many records there are of the owner's session, frames included, in rows that add up.
 pub(super) fn count_records(owner: &Owner, id: SessionId) -> Statement {
     Statement::new(
@@ -240,30 +247,27 @@ pub(super) fn count_records(owner: &Owner, id: SessionId) -> Statement {
     .bind(id.to_string())
 }
 
-/// What removes what belongs to the sessions of every deletion that is remembered, one statement for each table. What
-/// was written before a session was claimed names the owner of then, so it is told by its session.
+/// What removes what belongs to the sessions of every deletion that is remembered, one statement for each table. Turns
+/// and states may name an owner of before a claim, so they go where no session of their id is left that counts.
 pub(super) fn delete_what_belonged_to_deleted() -> [Statement; 3] {
     macro_rules! delete_from {
         ($table:literal) => {
             Statement::new(concat!(
                 "DELETE FROM ",
                 $table,
-                " WHERE EXISTS (
-                     SELECT 1 FROM deletions AS d
-                     WHERE d.session_id = ",
+                " WHERE EXISTS (SELECT 1 FROM deletions AS d WHERE d.session_id = ",
                 $table,
-                ".session_id AND (
-                         d.owner = ",
+                ".session_id) AND NOT EXISTS (
+                     SELECT 1
+                     FROM sessions AS s
+                     LEFT JOIN deletions AS g ON g.owner = s.owner AND g.session_id = s.session_id
+                     WHERE g.session_id IS NULL AND s.session_id = ",
                 $table,
-                ".owner OR EXISTS (
-                             SELECT 1 FROM sessions AS s WHERE s.session_id = d.session_id AND s.owner = d.owner
-                         )
-                     )
-                 )",
+                ".session_id)",
             ))
         };
     }
-    [delete_from!("turns"), delete_from!("analysis_states"), delete_from!("entries")]
+    [delete_from!("turns"), delete_from!("analysis_states"), entries::delete_deleted()]
 }
 
 /// What removes the sessions of every deletion that is remembered, once nothing belongs to them any more.

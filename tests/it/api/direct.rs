@@ -57,15 +57,13 @@ fn outcomes(reply: &Reply) -> Vec<(u64, String)> {
     assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
     let reply = reply.json();
     let frames = reply["frames"].as_array().unwrap().iter();
-    let outcome = |it: &Value| match it["status"].as_str().unwrap() {
-        "accepted" => {
+    let outcome = |it: &Value| {
+        if it["status"] == "accepted" {
             assert_eq!((&it["frame"]["number"], &it["code"]), (&it["number"], &Value::Null));
-            "accepted".to_owned()
+            return "accepted".to_owned();
         }
-        _ => {
-            assert!(it["detail"].as_str().is_some() && it["frame"].is_null(), "{it}");
-            it["code"].as_str().unwrap().to_owned()
-        }
+        assert!(it["detail"].as_str().is_some() && it["frame"].is_null(), "{it}");
+        it["code"].as_str().unwrap().to_owned()
     };
     frames.map(|it| (it["number"].as_u64().unwrap(), outcome(it))).collect()
 }

@@ -14,9 +14,10 @@ fn table() -> BTreeSet<String> {
     let source = include_str!("../../../src/http.rs");
     let routes = source.split(".route(").skip(1).map(|it| {
         let (path, rest) = it.trim().strip_prefix('"').unwrap().split_once('"').unwrap();
-        let calls = rest.split([';', '\n']).next().unwrap();
-        let methods =
-            ["get", "post", "put", "delete"].into_iter().filter(|it| calls.contains(&format!("{it}(")));
+        let calls = rest.split(';').next().unwrap();
+        let methods = ["get", "post", "put", "patch", "delete"]
+            .into_iter()
+            .filter(|it| calls.contains(&format!("{it}(")));
         format!("{} {path}", methods.collect::<Vec<_>>().join(",").to_uppercase())
     });
     routes.collect()
@@ -26,7 +27,8 @@ fn described() -> BTreeSet<String> {
     let paths = document()["paths"].as_object().unwrap();
     let routes = paths.iter().map(|(path, operations)| {
         let operations = operations.as_object().unwrap();
-        let methods = ["get", "post", "put", "delete"].into_iter().filter(|it| operations.contains_key(*it));
+        let methods =
+            ["get", "post", "put", "patch", "delete"].into_iter().filter(|it| operations.contains_key(*it));
         format!("{} {path}", methods.collect::<Vec<_>>().join(",").to_uppercase())
     });
     routes.collect()

@@ -99,7 +99,8 @@ async fn age(app: &TestApp, time: TimeDelta) {
         let value = format!("{value}{}", " ".repeat(entry.value.len() - entry.value.trim_end().len() + 1));
         let old = Entry { value, recorded_at, ..entry.clone() };
         let aged = app.records.inner.exchange_entry(Some(&entry.value), &old).await.unwrap();
-        assert_eq!(aged, Exchanged::Put);
+        // What is given back is removed in the background, and then there is nothing to age.
+        assert!(matches!(aged, Exchanged::Put | Exchanged::Changed(None)), "{aged:?}");
     }
 }
 

@@ -43,7 +43,7 @@ async fn methods_that_a_path_does_not_know_are_refused_with_those_that_it_knows(
     let app = TestApp::new();
     for (method, path, allow) in [
         (Method::GET, "/api/v1/analysis/upload", "POST"),
-        (Method::PUT, "/api/v1/sessions", "GET,HEAD"),
+        (Method::PUT, "/api/v1/sessions", "GET,HEAD,POST"),
         (Method::POST, "/health", "GET,HEAD"),
         (Method::PUT, &*session_path(&SessionId::new().to_string()), "GET,HEAD,PATCH,DELETE"),
     ] {

@@ -88,8 +88,10 @@ fn body_of(operation: &Operation) -> (Option<String>, Vec<u8>) {
     }
     match operation.to_string().as_str() {
         "POST /api/v1/analysis/upload" => (Some(Form::content_type()), Form::frames(1).body()),
-        "POST /api/v1/analysis/{id}/analyze" | "POST /api/v1/sessions/{id}/estimate" => json(json!({})),
-        "POST /api/v1/sessions" | "POST /api/v1/sessions/{id}/uploads/complete" => json(json!({})),
+        "POST /api/v1/analysis/{id}/analyze"
+        | "POST /api/v1/sessions"
+        | "POST /api/v1/sessions/{id}/estimate"
+        | "POST /api/v1/sessions/{id}/uploads/complete" => json(json!({})),
         "POST /api/v1/sessions/{id}/uploads" => json(json!({"frames": [{"number": 1, "size_bytes": 1000}]})),
         "PUT /api/v1/sessions/{id}/frames/{number}" => {
             (Some("image/jpeg".to_owned()), pictures::jpeg(320, 240, 1))

@@ -55,7 +55,8 @@ impl S3Server {
         let files = FileSystem::new(folder.path()).unwrap();
         let downloads = Arc::new(Downloads::default());
         let root = folder.path().to_owned();
-        let tagged = Tagged { files, root, downloads: Arc::clone(&downloads) };
+        let tagged =
+            Tagged { files, root, downloads: Arc::clone(&downloads), writing: tokio::sync::Mutex::default() };
         let mut service = S3ServiceBuilder::new(tagged);
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET));
         let service = service.build();
@@ -114,6 +115,7 @@ struct Tagged {
     files: FileSystem,
     root: PathBuf,
     downloads: Arc<Downloads>,
+    writing: tokio::sync::Mutex<()>,
 }
 
 #[async_trait]
@@ -152,6 +154,8 @@ impl S3 for Tagged {
     }
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        // The files do not see to it that of several writes where nothing is one wins.
+        let _turn = self.writing.lock().await;
         self.files.put_object(request).await
     }
 
