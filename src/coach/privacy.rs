@@ -4,7 +4,7 @@
 //! more for anybody, whether or not it was removed yet.
 
 use super::{Coach, CoachError, UploadDetails, now};
-use crate::consent::{Basis, Consent, Purpose};
+use crate::consent::{Basis, Consent, Purpose, Subject};
 use crate::metadata::{Amendment, SessionRecord};
 use crate::session::{Owner, Session, SessionId};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -144,10 +144,15 @@ impl Coach {
         session.consent.clone().or_else(|| self.privacy.unsaid.clone())
     }
 
-    /// Until when a session is kept. Those from before that was said count as made for adults.
+    /// Until when a session is kept.
     pub fn expiry_of(&self, session: &Session) -> DateTime<Utc> {
-        let days = TimeDelta::days(self.privacy.retention_days.into());
-        session.expires_at.unwrap_or(session.created_at + days)
+        session.expires_at.unwrap_or(session.created_at + self.kept_unsaid())
+    }
+
+    /// For how long sessions are kept that are from before that was said. They count as the setting says.
+    pub(super) fn kept_unsaid(&self) -> TimeDelta {
+        let subject = self.privacy.unsaid.as_ref().map_or(Subject::Adult, |it| it.subject);
+        TimeDelta::days(self.privacy.days(subject).into())
     }
 
     /// Refuses to show frames of the session to a model of another company, unless that was agreed to.

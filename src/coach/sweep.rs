@@ -6,7 +6,7 @@
 
 use super::{Coach, CoachError, now};
 use crate::metadata::{Entry, EntryKind, Exchanged};
-use crate::session::{Owner, SessionId};
+use crate::session::SessionId;
 use crate::upstream::UpstreamError;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -126,33 +126,40 @@ impl Coach {
         let Some(mut held) = self.take_sweep(interval).await? else { return Ok(None) };
         let horizon = now() - ORPHANS_KEPT;
         let request = SweepRequest { dry_run: false, horizon, records_are_empty: false };
-        let mut swept = Swept::default();
-        self.sweep_expired(&request, &mut swept, Some(&mut held)).await?;
-        held.renew().await?;
-        match self.sweep_orphans(&request, &mut swept).await {
-            Err(SweepError::NoneKnown { found }) => {
+        let swept = self.sweep_all(&request, Some(&mut held)).await;
+        // Also where something was left: the next sweep is soon enough for it.
+        held.end().await?;
+        match swept {
+            (swept, Err(SweepError::NoneKnown { found })) => {
                 tracing::warn!(
                     found,
                     "the records know none of the sessions in storage, so none was taken for an orphan"
                 );
+                Ok(Some(swept))
             }
-            other => other?,
+            (swept, outcome) => outcome.map(|()| Some(swept)),
         }
-        held.renew().await?;
-        self.sweep_pending(&request, &mut swept).await?;
-        self.sweep_requests(&request, &mut swept).await?;
-        held.end().await?;
-        Ok(Some(swept))
     }
 
     /// Sweeps once, whoever else does.
     pub async fn sweep(&self, request: SweepRequest) -> Result<Swept, SweepError> {
+        let (swept, outcome) = self.sweep_all(&request, None).await;
+        outcome.map(|()| swept)
+    }
+
+    /// Sweeps one kind after the other. What keeps one of them from being swept keeps no other from it; the first such
+    /// failure is told beside what was swept.
+    async fn sweep_all(
+        &self,
+        request: &SweepRequest,
+        mut held: Option<&mut Held<'_>>,
+    ) -> (Swept, Result<(), SweepError>) {
         let mut swept = Swept::default();
-        self.sweep_expired(&request, &mut swept, None).await?;
-        self.sweep_orphans(&request, &mut swept).await?;
-        self.sweep_pending(&request, &mut swept).await?;
-        self.sweep_requests(&request, &mut swept).await?;
-        Ok(swept)
+        let expired = self.sweep_expired(request, &mut swept, held.as_deref_mut()).await;
+        let orphans = self.sweep_orphans(request, &mut swept, held.as_deref_mut()).await;
+        let pending = self.sweep_pending(request, &mut swept, held.as_deref_mut()).await;
+        let requests = self.sweep_requests(request, &mut swept, held).await;
+        (swept, expired.and(orphans).and(pending).and(requests))
     }
 
     async fn sweep_expired(
@@ -161,30 +168,29 @@ impl Coach {
         swept: &mut Swept,
         mut held: Option<&mut Held<'_>>,
     ) -> Result<(), SweepError> {
-        let unsaid_since = now() - TimeDelta::days(self.privacy.retention_days.into());
-        let mut failed = HashSet::new();
+        let unsaid_since = now() - self.kept_unsaid();
+        let mut tried = HashSet::new();
         loop {
             // Those that could not be removed are told again, before the others.
-            let limit = PAGE + u32::try_from(failed.len()).unwrap_or(u32::MAX - PAGE);
+            let limit = PAGE + u32::try_from(swept.failed).unwrap_or(u32::MAX - PAGE);
+            let limit = if request.dry_run { limit + u32::try_from(tried.len()).unwrap_or(0) } else { limit };
             let page = self.sessions.expired_sessions(now(), unsaid_since, limit).await?;
-            let fresh: Vec<_> = page.into_iter().filter(|(_, id)| !failed.contains(id)).collect();
+            let fresh: Vec<_> = page.into_iter().filter(|(_, id)| tried.insert(*id)).collect();
             if fresh.is_empty() {
                 return Ok(());
             }
             for (owner, id) in fresh {
                 if request.dry_run {
                     swept.expired.push(id);
-                    failed.insert(id);
                     continue;
                 }
-                if let Some(held) = held.as_deref_mut() {
-                    held.renew_in_time().await?;
-                }
-                match self.delete_expired(&owner, id).await {
-                    Ok(()) => swept.expired.push(id),
+                renew(&mut held).await?;
+                match self.delete_session(&owner, id).await {
+                    Ok(_) => swept.expired.push(id),
+                    // Another sweep, or its owner, was faster.
+                    Err(CoachError::NoSuchSession(_)) => {}
                     Err(error) => {
                         log_left(id, "the expired session", &error);
-                        failed.insert(id);
                         swept.failed += 1;
                     }
                 }
@@ -192,15 +198,12 @@ impl Coach {
         }
     }
 
-    async fn delete_expired(&self, owner: &Owner, id: SessionId) -> Result<(), CoachError> {
-        match self.delete_session(owner, id).await {
-            // Another sweep, or its owner, was faster.
-            Err(CoachError::NoSuchSession(_)) => Ok(()),
-            deleted => deleted.map(drop),
-        }
-    }
-
-    async fn sweep_orphans(&self, request: &SweepRequest, swept: &mut Swept) -> Result<(), SweepError> {
+    async fn sweep_orphans(
+        &self,
+        request: &SweepRequest,
+        swept: &mut Swept,
+        mut held: Option<&mut Held<'_>>,
+    ) -> Result<(), SweepError> {
         let orphans = self.find_orphans(request.horizon).await?;
         let found = orphans.sessions.len();
         // Those that had expired were known until a moment ago.
@@ -209,6 +212,7 @@ impl Coach {
             return Err(SweepError::NoneKnown { found });
         }
         for id in orphans.sessions {
+            renew(&mut held).await?;
             if !request.dry_run
                 && let Err(error) = self.remove_orphan(id).await
             {
@@ -221,7 +225,12 @@ impl Coach {
         Ok(())
     }
 
-    async fn sweep_pending(&self, request: &SweepRequest, swept: &mut Swept) -> Result<(), SweepError> {
+    async fn sweep_pending(
+        &self,
+        request: &SweepRequest,
+        swept: &mut Swept,
+        mut held: Option<&mut Held<'_>>,
+    ) -> Result<(), SweepError> {
         let forgotten = now() - PENDING_KEPT;
         let mut after = None;
         loop {
@@ -229,6 +238,7 @@ impl Coach {
             let Some(last) = page.last().copied() else { return Ok(()) };
             after = Some(last);
             for id in page.into_iter().filter(|it| it.created_at().is_none_or(|at| at < forgotten)) {
+                renew(&mut held).await?;
                 if !request.dry_run
                     && let Err(error) = self.storage.delete_pending(id).await
                 {
@@ -241,7 +251,12 @@ impl Coach {
         }
     }
 
-    async fn sweep_requests(&self, request: &SweepRequest, swept: &mut Swept) -> Result<(), SweepError> {
+    async fn sweep_requests(
+        &self,
+        request: &SweepRequest,
+        swept: &mut Swept,
+        mut held: Option<&mut Held<'_>>,
+    ) -> Result<(), SweepError> {
         let mut after: Option<String> = None;
         loop {
             let before = now() - REQUESTS_KEPT;
@@ -249,6 +264,7 @@ impl Coach {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.name.clone());
             for entry in &page {
+                renew(&mut held).await?;
                 let removed = if request.dry_run {
                     Ok(true)
                 } else {
@@ -305,10 +321,9 @@ impl Lease {
 impl Held<'_> {
     /// Renews the right where half of its time is over.
     async fn renew_in_time(&mut self) -> Result<(), SweepError> {
-        if self.lease.until - LEASE / 2 < now() { self.renew().await } else { Ok(()) }
-    }
-
-    async fn renew(&mut self) -> Result<(), SweepError> {
+        if now() < self.lease.until - LEASE / 2 {
+            return Ok(());
+        }
         self.put(Lease { until: now() + LEASE, ..self.lease }).await
     }
 
@@ -326,6 +341,14 @@ impl Held<'_> {
             }
             Exchanged::Changed(_) => Err(SweepError::Elsewhere),
         }
+    }
+}
+
+/// Renews the right to sweep in time, where that is needed.
+async fn renew(held: &mut Option<&mut Held<'_>>) -> Result<(), SweepError> {
+    match held {
+        Some(held) => held.renew_in_time().await,
+        None => Ok(()),
     }
 }
 
