@@ -16,6 +16,7 @@ mod log;
 mod look;
 mod looks;
 mod privacy;
+mod quota;
 mod recorder;
 mod requests;
 mod resume;
@@ -29,6 +30,7 @@ pub use conversation::{Answered, FollowUp};
 pub use follow::{EventCursor, Follow};
 pub use frames::{Completed, DirectFrame, KeptFrame, SentFrame};
 pub use privacy::{TermsError, TermsRequest};
+pub use quota::QuotaError;
 pub use requests::{Begun, KeptAnswer, KeyedRequest, RequestLease};
 pub use spending::CallersMonth;
 pub use sweep::{REQUESTS_KEPT, SweepError, SweepRequest, Swept};
@@ -36,7 +38,7 @@ pub use upload::{FrameEntry, MAX_TIMESTAMP_MS, Upload, UploadDetails, UploadErro
 
 use crate::analysis::{MicroUsd, Usage};
 use crate::catalog::Catalog;
-use crate::config::{Limits, PrivacySettings, UploadLimits};
+use crate::config::{Limits, PrivacySettings, Quotas, UploadLimits};
 use crate::jobs::{Jobs, Places};
 use crate::ledger::{BudgetScope, Budgets, Charge, ChargeKind, StorageUse};
 use crate::metadata::{SessionRecord, SessionStore, StoreHealth};
@@ -66,6 +68,7 @@ pub struct Coach {
     uploads: UploadLimits,
     privacy: Arc<PrivacySettings>,
     budgets: Budgets,
+    quotas: Quotas,
     stale_after: Duration,
     scan_when_idle: bool,
     max_of_caller: usize,
@@ -162,6 +165,9 @@ pub enum CoachError {
         /// How many that are.
         limit: u32,
     },
+    /// The caller has as much as one may have.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     /// There is no room for it in a budget.
     #[error("{}, and this may cost {needed}; try again next month, or ask the operator to raise it", taken_of(*scope, *budget, *taken))]
     OverBudget {
@@ -282,6 +288,7 @@ impl Coach {
             uploads: limits.uploads,
             privacy: Arc::new(limits.privacy.clone()),
             budgets: limits.budgets,
+            quotas: limits.quotas,
             stale_after: limits.jobs.stale_after,
             scan_when_idle: limits.jobs.scan_when_idle,
             max_of_caller: limits.jobs.max_of_caller,

@@ -6,12 +6,14 @@
 //! to what is read here.
 
 mod access;
+mod limits;
 mod origin;
 mod moderation;
 mod privacy;
 mod reader;
 mod records;
 
+pub use self::limits::{Quotas, RateSettings};
 pub use self::origin::AllowedOrigin;
 pub use self::privacy::PrivacySettings;
 pub use self::records::{JournalSettings, RecordSettings};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub jobs: JobLimits,
     /// How much may be spent in a month.
     pub budgets: Budgets,
+    /// How much each caller may have.
+    pub quotas: Quotas,
     /// What is logged.
     pub log: LogSettings,
 }
@@ -86,6 +90,10 @@ pub struct ServerSettings {
     pub drain_delay: Duration,
     /// How long running uploads and analyses may go on after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// How often requests may come.
+    pub rates: RateSettings,
+    /// Whether requests may name any host although nobody signs in: something in front sees to it.
+    pub any_host: bool,
     /// Connections at one time; those that come beyond it wait.
     pub max_connections: usize,
 }
@@ -136,6 +144,8 @@ pub struct Limits {
     pub jobs: JobLimits,
     /// How much may be spent in a month.
     pub budgets: Budgets,
+    /// How much each caller may have.
+    pub quotas: Quotas,
 }
 
 /// How many analyses run and wait.
@@ -211,6 +221,7 @@ impl Settings {
         let sweep_interval = reader.sweep_interval();
         let jobs = reader.jobs(records.as_ref());
         let budgets = reader.budgets();
+        let quotas = reader.quotas();
         let log = reader.log();
         match (storage, records, storage_prices, model) {
             (Some(storage), Some(records), Some(storage_prices), Some(model))
@@ -230,6 +241,7 @@ impl Settings {
                     sweep_interval,
                     jobs,
                     budgets,
+                    quotas,
                     log,
                 })
             }
@@ -244,6 +256,7 @@ impl Settings {
             privacy: self.privacy.clone(),
             jobs: self.jobs,
             budgets: self.budgets,
+            quotas: self.quotas,
         }
     }
 
@@ -300,6 +313,8 @@ impl Reader<'_> {
             cors,
             drain_delay: Duration::from_secs(self.number("SHUTDOWN_DRAIN_SECONDS", 0, 0..=300)),
             shutdown_timeout: Duration::from_secs(self.number("SHUTDOWN_TIMEOUT_SECONDS", 30, 1..=3600)),
+            rates: self.rates(),
+            any_host: self.flag("ALLOW_UNAUTHENTICATED"),
             max_connections: self.number("MAX_CONNECTIONS", 4096, 16..=65_536),
         }
     }
@@ -451,7 +466,7 @@ impl Reader<'_> {
         Budgets {
             caller: usd("BUDGET_USD_PER_CALLER_AND_MONTH"),
             service: usd("BUDGET_USD_PER_MONTH"),
-            analyses_per_day: None,
+            analyses_per_day: self.analyses_per_day(),
         }
     }
 

@@ -7,6 +7,7 @@ mod analysis;
 mod auth;
 mod chat;
 mod docs;
+mod edge;
 mod error;
 mod events;
 mod extract;
@@ -14,6 +15,7 @@ mod frames;
 mod health;
 mod idempotency;
 mod layers;
+mod limits;
 mod mock_storage;
 mod range;
 mod sessions;
@@ -22,6 +24,7 @@ mod usage;
 
 pub use docs::openapi;
 pub use health::Readiness;
+pub use limits::{PeerAddress, RateLimits};
 pub use upload::UploadGate;
 
 use crate::coach::Coach;
@@ -37,6 +40,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use edge::Edge;
+
 /// What every handler can reach.
 #[derive(Debug, Clone)]
 pub struct AppState {
@@ -44,6 +49,8 @@ pub struct AppState {
     pub coach: Coach,
     /// Who sends a request.
     pub identity: Identity,
+    /// How often requests may come.
+    pub limits: RateLimits,
     /// Bounds the memory of uploads under way.
     pub uploads: UploadGate,
     /// Whether the service should be sent requests.
@@ -62,6 +69,7 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         usize::try_from(state.coach.upload_limits().max_request_bytes).unwrap_or(usize::MAX);
     // Around what creates or pays: the same request twice is done once. An upload sees to that itself.
     let once = middleware::from_fn_with_state(state.clone(), idempotency::once);
+    let edge = Edge::new(settings.public_url.as_ref(), settings.any_host);
     let api = Router::new()
         // What the front end calls.
         .route("/api/v1/analysis/upload", post(analysis::upload))
@@ -85,7 +93,9 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         .route("/api/v1/sessions/{id}/uploads", post(frames::begin_direct).route_layer(once.clone()))
         .route("/api/v1/sessions/{id}/uploads/complete", post(frames::complete_direct).route_layer(once))
         .route("/api/v1/usage", get(usage::show))
-        .layer(middleware::from_fn_with_state(state.clone(), auth::identify));
+        .layer(middleware::from_fn_with_state(state.clone(), limits::by_caller))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::identify))
+        .layer(middleware::from_fn_with_state(state.clone(), limits::by_address));
     let mut table = api
         // What operators and load balancers call.
         .route("/health", get(health::live))
@@ -95,7 +105,7 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         table = table.route("/_mock/storage/{*key}", get(mock_storage::download).put(mock_storage::upload));
     }
     table
-        .with_state(state)
+        .with_state(state.clone())
         // What developers open: /docs and /openapi.json.
         .merge(docs::pages())
         .fallback(error::not_found)
@@ -104,6 +114,8 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         // problem with the request's id, and is logged.
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(max_request_bytes))
+        .layer(middleware::from_fn_with_state((state, edge.clone()), edge::check_host))
         .layer(layers::cors(&settings.cors))
         .layer(middleware::from_fn(layers::observe))
+        .layer(middleware::from_fn_with_state(edge, edge::guard))
 }

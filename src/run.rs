@@ -9,7 +9,7 @@ use self::records::{JournalUse, Records};
 use crate::catalog::{Catalog, CatalogError};
 use crate::coach::Coach;
 use crate::config::{ModelSettings, Settings, StorageSettings};
-use crate::http::{self, AppState, Readiness, UploadGate};
+use crate::http::{self, AppState, RateLimits, Readiness, UploadGate};
 use crate::identity::Identity;
 use crate::metadata::SessionStore;
 use crate::metadata::journal::JournaledSessionStore;
@@ -169,6 +169,7 @@ pub async fn serve(
     let state = AppState {
         coach: coach.clone(),
         identity: parts.identity,
+        limits: RateLimits::new(&settings.server.rates),
         uploads: UploadGate::new(&settings.uploads),
         readiness: Arc::clone(&readiness),
         storage_prices: settings.storage_prices,

@@ -93,7 +93,13 @@ impl Coach {
             consent,
             expires_at,
         };
+        self.has_room(owner, 1, 0).await?;
         self.sessions.create_session(&session).await?;
+        // Others may have come at the same time: whoever sees that it is too much undoes its own.
+        if let Err(refusal) = self.has_room(owner, 0, 0).await {
+            self.sessions.delete_session(owner, session.id).await?;
+            return Err(refusal);
+        }
         Ok(session)
     }
 
@@ -108,6 +114,7 @@ impl Coach {
         room: OwnedSemaphorePermit,
     ) -> Result<KeptFrame, CoachError> {
         self.check_number(number)?;
+        self.has_room(owner, 0, sent.bytes.len() as u64).await?;
         let record = self.record_of(owner, id).await?;
         // A client that hangs up must not part the frame from its record.
         let coach = self.clone();

@@ -294,6 +294,8 @@ impl Upload {
         };
         self.record_tried = true;
         self.coach.sessions.create_session(&session).await?;
+        // Others may have come at the same time: whoever sees that it is too much undoes its own.
+        self.coach.has_room(&self.owner, 0, 0).await?;
         self.settled = true;
         Ok(session)
     }

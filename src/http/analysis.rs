@@ -12,17 +12,18 @@ use crate::coach::{AnalysisRequest, CoachError, Estimated, RequestLease, Upload,
 use crate::config::UploadLimits;
 use crate::consent::Consent;
 use crate::session::{
-    AnalysisId, AnalysisOptions, AnalysisStatus, Frame, FrameNumber, Session, SessionId, Stroke,
+    AnalysisId, AnalysisOptions, AnalysisStatus, Frame, FrameNumber, Owner, Session, SessionId, Stroke,
 };
 use crate::storage::FramePath;
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 /// How often a client should look whether an analysis is done, in seconds.
@@ -222,7 +223,7 @@ pub(super) async fn upload(
     NewToken(token): NewToken,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let entered = caller.and_then(|it| Ok((it.0, app.uploads.enter(request.headers())?)));
+    let entered = enter(&app, caller, request.headers()).await;
     let (owner, room) = match entered {
         Ok(entered) => entered,
         Err(refusal) => {
@@ -281,6 +282,18 @@ pub(super) async fn upload(
             made.await.map_err(CoachError::from)?
         }
     }
+}
+
+/// Lets an upload in: its caller may upload and have one session more, and there is room for it in memory.
+async fn enter(
+    app: &AppState,
+    caller: Result<MayUpload, ApiError>,
+    headers: &HeaderMap,
+) -> Result<(Owner, OwnedSemaphorePermit), ApiError> {
+    let MayUpload(owner) = caller?;
+    let room = app.uploads.enter(headers)?;
+    app.coach.has_room(&owner, 1, 0).await?;
+    Ok((owner, room))
 }
 
 /// Reads a whole upload, or undoes it.

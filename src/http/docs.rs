@@ -59,8 +59,10 @@ struct Everywhere;
 const ANYWHERE: [(&str, &str); 1] = [("500", "something broke inside the service")];
 
 /// What every route answers whose caller is asked for.
-const SIGNED_IN: [(&str, &str); 5] = [
+const SIGNED_IN: [(&str, &str); 7] = [
     ("400", "the request is broken, or X-User-Id is no name of a user"),
+    ("421", "the request names a host that this service does not answer under"),
+    ("429", "requests come too often, or the caller has as much as one may have"),
     ("401", "the request does not say who sends it, or not truly"),
     ("403", "the caller may not do that"),
     ("502", "it cannot be checked who sends the request, since what is asked about it makes no sense"),

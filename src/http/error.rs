@@ -34,6 +34,12 @@ pub(super) enum ApiError {
     Identity(#[from] IdentityError),
     #[error("this key may not do that: it lacks the scope {}", .0.as_str())]
     MissingScope(Scope),
+    #[error("requests come too often; come back in {} seconds", .wait.as_secs_f64().ceil())]
+    TooOften { wait: Duration },
+    #[error(
+        "this service does not answer under the host that the request names; use its own name, which PUBLIC_URL tells it"
+    )]
+    WrongHost,
     #[error("there is nothing at this path")]
     NotFound,
     #[error("this path does not know this method")]
@@ -159,6 +165,10 @@ impl From<&ApiError> for Problem {
             ApiError::Coach(error) => Self::from(error),
             ApiError::Identity(error) => Self::from(error),
             ApiError::MissingScope(_) => Self::new(S::FORBIDDEN, "scope_missing", error),
+            ApiError::TooOften { wait } => {
+                Self::new(S::TOO_MANY_REQUESTS, "too_often", error).come_back(*wait)
+            }
+            ApiError::WrongHost => Self::new(S::MISDIRECTED_REQUEST, "wrong_host", error),
             ApiError::NotFound => Self::new(S::NOT_FOUND, "not_found", error),
             ApiError::MethodNotAllowed => Self::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", error),
             ApiError::InvalidParameter { pointer, .. } => {
@@ -245,6 +255,7 @@ impl From<&CoachError> for Problem {
             CoachError::EnoughToday { .. } => {
                 Self::new(S::TOO_MANY_REQUESTS, "enough_analyses_today", error).come_back(until_tomorrow())
             }
+            CoachError::Quota(error) => Self::new(S::TOO_MANY_REQUESTS, "quota_reached", error),
             CoachError::CallerBusy { .. } => {
                 Self::new(S::TOO_MANY_REQUESTS, "too_many_analyses_of_caller", error)
                     .come_back(Duration::from_mins(1))

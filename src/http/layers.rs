@@ -90,12 +90,14 @@ impl Drop for Asked {
 
 /// Who may call from a browser, and what their scripts may read.
 pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
-    const EXPOSED: [HeaderName; 10] = [
+    const EXPOSED: [HeaderName; 12] = [
         header::ACCEPT_RANGES,
         header::CONTENT_RANGE,
         header::ETAG,
         header::LINK,
         header::LOCATION,
+        HeaderName::from_static("ratelimit"),
+        HeaderName::from_static("ratelimit-policy"),
         header::RETRY_AFTER,
         header::WWW_AUTHENTICATE,
         IDEMPOTENCY_REPLAYED,

@@ -1,5 +1,6 @@
 //! Connections: how many there are, how long each may keep the service waiting, and how they end.
 
+use crate::http::PeerAddress;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -8,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,6 +33,8 @@ const READER_PATIENCE: Duration = Duration::from_mins(1);
 const MAX_BUFFER: usize = 128 * 1024;
 /// Requests at one time on a connection that can carry several.
 const MAX_STREAMS: u32 = 100;
+/// The longest headers of a request on such a connection, in bytes.
+const MAX_HEADERS: u32 = 64 * 1024;
 /// How often a connection that can carry several requests is asked whether it still lives.
 const PING: Duration = Duration::from_secs(30);
 /// How long to wait when the system has no connection to give, for want of file descriptors.
@@ -95,8 +99,9 @@ pub(super) async fn serve(
             biased;
             () = draining.cancelled() => break,
             Some(_ended) = open.join_next() => {}
-            (stream, place) = accept(&listener, &places) => {
-                open.spawn(converse(stream, place, builder.clone(), app.clone(), draining.clone()));
+            (stream, peer, place) = accept(&listener, &places) => {
+                let app = app.clone();
+                open.spawn(converse(stream, peer, place, builder.clone(), app, draining.clone()));
             }
         }
     }
@@ -115,19 +120,20 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
-        .max_concurrent_streams(MAX_STREAMS);
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS);
     builder
 }
 
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed; were it, connections would come without their bound.
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) => return (stream, place),
+            Ok((stream, peer)) => return (stream, peer.ip(), place),
             // The client took it back before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -141,6 +147,7 @@ async fn accept(
 /// Answers what comes over one connection.
 async fn converse(
     stream: TcpStream,
+    peer: IpAddr,
     _place: Option<OwnedSemaphorePermit>,
     builder: Builder<TokioExecutor>,
     app: Router,
@@ -150,8 +157,9 @@ async fn converse(
     drop(stream.set_nodelay(true));
     let asked = CancellationToken::new();
     let first = asked.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         first.cancel();
+        request.extensions_mut().insert(PeerAddress(peer));
         app.clone().call(request)
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Outgoing::new(stream)), service));

@@ -58,7 +58,7 @@ async fn a_connection_that_brings_no_request_is_closed() {
         b"PRI * HT",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /health HTTP/1.1\r\n",
-        b"GET /health HTTP/1.1\r\nHost: test\r\nX-Slow: ",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
     ] {
         let (_, after) = until_closed(address, sent).await;
 
@@ -71,7 +71,7 @@ async fn a_connection_that_brings_no_request_is_closed() {
 async fn a_connection_that_is_idle_after_its_answer_is_closed() {
     let (address, ..) = start().await;
 
-    let (answer, after) = until_closed(address, b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let (answer, after) = until_closed(address, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
 
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!((Duration::from_secs(70)..Duration::from_secs(90)).contains(&after), "{after:?}");
@@ -80,7 +80,7 @@ async fn a_connection_that_is_idle_after_its_answer_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_head_that_is_too_long_is_refused() {
     let (address, ..) = start().await;
-    let head = format!("GET /health HTTP/1.1\r\nHost: test\r\nX-Long: {}\r\n\r\n", "x".repeat(200_000));
+    let head = format!("GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n", "x".repeat(200_000));
 
     let (answer, after) = until_closed(address, head.as_bytes()).await;
 
@@ -96,7 +96,7 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
     let mut stream = socket.connect(address).await.unwrap();
 
     // Far more than what the system keeps for the two sides.
-    let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: test\r\n\r\n";
+    let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request.repeat(100).as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(70)).await;
 
@@ -111,7 +111,7 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_beyond_their_number_is_served_once_another_is_gone() {
     let (address, ..) = start_with(|it| it.server.max_connections = 2).await;
-    let request = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n";
+    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut open = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_connection_beyond_their_number_is_served_once_another_is_gone() {
 async fn a_stop_closes_idle_connections_at_once() {
     let (address, stop, service) = start().await;
     let mut idle = TcpStream::connect(address).await.unwrap();
-    idle.write_all(b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     idle.readable().await.unwrap();
     let silent = TcpStream::connect(address).await.unwrap();
     let start = Instant::now();
@@ -152,7 +152,7 @@ async fn followed(parts: &Parts) -> String {
     let now = Utc::now();
     let analysis = Analysis { requested_at: now, updated_at: now, ..records::analysis(&session) };
     parts.sessions.start_analysis(&analysis, now).await.unwrap();
-    format!("GET /api/v1/sessions/{}/events HTTP/1.1\r\nHost: test\r\n\r\n", session.id)
+    format!("GET /api/v1/sessions/{}/events HTTP/1.1\r\nHost: localhost\r\n\r\n", session.id)
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +192,7 @@ async fn requests_over_http_2_are_answered() {
     let (address, ..) = start().await;
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     // GET, http, the path and the authority, as HPACK writes them.
-    let fields = [&[0x82, 0x86, 0x44, 7][..], b"/health", &[0x41, 4], b"test"].concat();
+    let fields = [&[0x82, 0x86, 0x44, 7][..], b"/health", &[0x41, 9], b"localhost"].concat();
     let length = u8::try_from(fields.len()).unwrap();
     let headers = [&[0, 0, length, 1, 5, 0, 0, 0, 1], &fields[..]].concat();
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -233,7 +233,7 @@ async fn an_upload_that_a_stop_cuts_leaves_nothing_behind() {
     let service = tokio::spawn(async move { run::serve(listener, parts, &settings, stopped).await });
     let body = Form::frames(2).body();
     let head = format!(
-        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: test\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
         Form::content_type(),
         body.len(),
     );

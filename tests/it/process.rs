@@ -403,7 +403,7 @@ async fn on_sigterm_readiness_fails_first_and_a_slow_upload_is_finished() {
     let (first, rest) = body.split_at(body.len() / 2);
     let mut slow = TcpStream::connect(&service.address).await.unwrap();
     let head = format!(
-        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: test\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
         Form::content_type(),
         body.len(),
     );
@@ -434,7 +434,7 @@ async fn an_upload_that_does_not_finish_is_cut_at_the_limit_and_the_exit_is_clea
     let mut service = Service::start(&settings).await;
     let mut endless = TcpStream::connect(&service.address).await.unwrap();
     let head = format!(
-        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: test\r\nContent-Type: {}\r\nContent-Length: 9000\r\n\r\n",
+        "POST /api/v1/analysis/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\nContent-Length: 9000\r\n\r\n",
         Form::content_type(),
     );
     endless.write_all(head.as_bytes()).await.unwrap();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use swimcoach::catalog::Catalog;
 use swimcoach::coach::Coach;
 use swimcoach::config::Settings;
-use swimcoach::http::{AppState, Readiness, UploadGate, router};
+use swimcoach::http::{AppState, RateLimits, Readiness, UploadGate, router};
 use swimcoach::identity::Identity;
 use swimcoach::metadata::SessionStore;
 use swimcoach::metadata::journal::{Journal, JournaledSessionStore};
@@ -37,6 +37,7 @@ async fn readiness(store: &Arc<JournaledSessionStore>) -> (StatusCode, Value, Va
     );
     let state = AppState {
         coach,
+        limits: RateLimits::new(&settings.server.rates),
         identity: Identity::new(&settings.access, Arc::<JournaledSessionStore>::clone(store)).unwrap(),
         uploads: UploadGate::new(&settings.uploads),
         readiness: Arc::new(Readiness::default()),

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use swimcoach::catalog::Catalog;
 use swimcoach::coach::Coach;
-use swimcoach::config::{AllowedOrigin, Settings};
-use swimcoach::http::{self, AppState, Readiness, UploadGate};
+use swimcoach::config::{AllowedOrigin, RateSettings, Settings};
+use swimcoach::http::{self, AppState, RateLimits, Readiness, UploadGate};
 use swimcoach::identity::Identity;
 use swimcoach::metadata::sqlite::SqliteSessionStore;
 use swimcoach::metrics::Metrics;
@@ -52,6 +52,8 @@ impl TestApp {
     /// A service whose settings are changed first.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::demo().unwrap();
+        // Tests come as fast as they can.
+        settings.server.rates = RateSettings::default();
         settings.server.cors = vec!["https://coach.example".parse::<AllowedOrigin>().unwrap()];
         change(&mut settings);
         let public_url = "http://coach.test".parse().unwrap();
@@ -96,6 +98,7 @@ impl TestApp {
         let draining = CancellationToken::new();
         let state = AppState {
             coach: coach.clone(),
+            limits: RateLimits::new(&settings.server.rates),
             identity: Identity::new(&settings.access, Arc::<FaultyRecords>::clone(&records)).unwrap(),
             uploads: UploadGate::new(&settings.uploads),
             readiness: Arc::clone(&readiness),
