@@ -1,5 +1,7 @@
-//! What a model's text may hold when it is published: words, no links, no markup, no scores, no invisible
+//! What a model's text may hold when it is published: words, no links, no ids, no markup, no scores, no invisible
 //! characters, and not without end.
+
+use uuid::Uuid;
 
 /// The most characters of one published text.
 const MAX_CHARS: usize = 600;
@@ -7,9 +9,14 @@ const MAX_CHARS: usize = 600;
 const MAX_LONG_CHARS: usize = 1500;
 /// Words of which the last decides whether the first is published: `8 out of 10`.
 const MAX_UNPUBLISHED: usize = 4;
+/// What a number is called that judges a whole swim. Elements are rated up to five, so a number above that is one.
+const SCORES: [&str; 5] = ["score", "scored", "scores", "rating", "grade"];
+/// What may stand between such a word and its number, beside signs.
+const OF_A_SCORE: [&str; 6] = ["", "is", "was", "of", "a", "about"];
+/// "Of" a hundred, in the languages that answers are most often in.
+const OUT_OF: [&str; 5] = ["of", "von", "sur", "de", "su"];
 
-/// The text without links, markup, scores out of 10 or 100, and invisible characters, cut at a word where it
-/// is long.
+/// The text without links, ids, markup, scores, and invisible characters, cut at a word where it is long.
 pub(super) fn clean(text: &str) -> String {
     clean_to(MAX_CHARS, text)
 }
@@ -87,23 +94,26 @@ fn is_invisible(character: char) -> bool {
     matches!(
         character,
         '\u{AD}'
+            | '\u{34F}'
             | '\u{61C}'
             | '\u{180E}'
             | '\u{200B}'..='\u{200F}'
             | '\u{202A}'..='\u{202E}'
             | '\u{2060}'..='\u{206F}'
+            // Those that choose between text and a picture of it may stay.
+            | '\u{FE00}'..='\u{FE0D}'
             | '\u{FEFF}'
             | '\u{FFF9}'..='\u{FFFB}'
-            | '\u{E0000}'..='\u{E007F}'
+            | '\u{E0000}'..='\u{E01EF}'
     )
 }
 
-/// How many of the first words are not published: a link, a heading's mark, or a score.
+/// How many of the first words are not published: a link, an id, a heading's mark, or a score.
 fn unpublished(words: &[&str]) -> usize {
     let word = |at: usize| words.get(at).copied().unwrap_or_default();
     let bare = |at: usize| word(at).trim_matches(|it: char| !it.is_alphanumeric()).to_lowercase();
     let first = bare(0);
-    if is_link(word(0)) || word(0).chars().all(|it| it == '#') {
+    if is_link(word(0)) || has_id(word(0)) || word(0).chars().all(|it| it == '#') {
         return 1;
     }
     let is_number = |it: &str| !it.is_empty() && it.chars().all(|it| it.is_ascii_digit() || it == '.');
@@ -117,7 +127,28 @@ fn unpublished(words: &[&str]) -> usize {
     if is_number(&first) && bare(1) == "out" && bare(2) == "of" && is_scale(&bare(3)) {
         return 4;
     }
-    0
+    if is_number(&first) && OUT_OF.contains(&bare(1).as_str()) && bare(2) == "100" {
+        return 3;
+    }
+    let is_score = |it: &str| is_number(it) && it.parse().is_ok_and(|it: f64| 5.0 < it);
+    // A name in quotes is spoken of.
+    if word(0).contains('"') {
+        return 0;
+    }
+    if first.split_once([':', '=']).is_some_and(|(name, number)| SCORES.contains(&name) && is_score(number)) {
+        return 1;
+    }
+    if !SCORES.contains(&first.as_str()) {
+        return 0;
+    }
+    let number = (1..MAX_UNPUBLISHED).find(|it| !OF_A_SCORE.contains(&bare(*it).as_str()));
+    number.filter(|it| is_score(&bare(*it))).map_or(0, |it| it + 1)
+}
+
+/// Whether a word holds the id of a session or of anything else that the service made: no reader has a use for one.
+fn has_id(word: &str) -> bool {
+    word.split(|it: char| !it.is_ascii_hexdigit() && it != '-')
+        .any(|it| it.len() == 36 && Uuid::try_parse(it).is_ok())
 }
 
 /// Whether a word holds an address: a scheme, or a name such as `example.com`. A sentence that begins without a
@@ -173,6 +204,39 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_called_a_score_is_not_published() {
+        for score in [
+            "score: 87",
+            "Score=87",
+            "a score of about 87.5%",
+            "scored 9",
+            "grade is 6",
+            "87 of 100",
+            "87 von 100",
+        ] {
+            let published = clean(&format!("Well done, {score}, now press."));
+            assert!(!published.contains(|it: char| it.is_ascii_digit()), "{published}");
+            assert!(published.ends_with("now press."), "{published}");
+        }
+        for words in
+            ["A rating of 3 for the catch.", "Score it in frames 8 and 9.", "Frame 8 of 10, 80% effort."]
+        {
+            assert_eq!(clean(words), words);
+        }
+    }
+
+    #[test]
+    fn ids_are_not_published() {
+        assert_eq!(
+            clean(
+                "In 0193e0a2-7c1b-7000-8000-00000000000f (/sessions/0193E0A2-7C1B-7000-8000-00000000000F/frames) too."
+            ),
+            "In too."
+        );
+        assert_eq!(clean("A 6-beat-kick, deadbeef."), "A 6-beat-kick, deadbeef.");
+    }
+
+    #[test]
     fn markup_is_not_published_and_what_is_no_markup_is() {
         assert_eq!(clean("## Catch\n**Elbow** `high`<br/>now <script>x"), "Catch Elbow high now x");
         assert_eq!(clean("Elbow < 90°, so a > b."), "Elbow < 90°, so a > b.");
@@ -183,6 +247,7 @@ mod tests {
     fn what_nobody_sees_is_not_published() {
         assert_eq!(clean("one\u{0}two\r\n\u{1b}[31mthree"), "one two [31mthree");
         assert_eq!(clean("el\u{200B}bow \u{202E}hgih\u{202C} \u{E0041}\u{FEFF}now"), "elbow hgih now");
+        assert_eq!(clean("a\u{FE00}b\u{E0100}c\u{E01EF} \u{1F3CA}\u{FE0F}"), "abc \u{1F3CA}\u{FE0F}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod follow;
 mod frames;
 mod health;
 mod idempotency;
+mod injection;
 mod limits;
 mod moderation;
 mod order_of_effects;

@@ -33,8 +33,11 @@ fn a_reply_is_held_to_the_rules_of_every_text() {
 
 /// Texts of pieces that the rules care for, which meet in every order.
 fn texts() -> impl Strategy<Value = String> {
-    const PIECES: [&str; 18] = [
+    const PIECES: [&str; 21] = [
         " ",
+        "score ",
+        "is ",
+        "von ",
         "\n",
         "word",
         "8",

@@ -97,6 +97,13 @@ impl ScriptedVision {
         }
     }
 
+    /// The look that was scripted last says something else instead.
+    pub(crate) fn says(&self, change: impl FnOnce(&mut ModelAnalysis)) {
+        if let Some(Ok(answer)) = self.looks.lock().unwrap().back_mut() {
+            change(&mut answer.value);
+        }
+    }
+
     /// The look that was scripted last takes that much instead.
     pub(crate) fn costs(&self, usage: Usage) {
         if let Some(Ok(answer)) = self.looks.lock().unwrap().back_mut() {
