@@ -10,6 +10,7 @@ mod analysis;
 mod asking;
 mod conversation;
 mod door;
+mod erasure;
 mod follow;
 mod frames;
 mod log;
@@ -27,6 +28,7 @@ mod upload;
 mod words;
 
 pub use conversation::{Answered, FollowUp};
+pub use erasure::Erased;
 pub use follow::{EventCursor, Follow};
 pub use frames::{Completed, DirectFrame, KeptFrame, SentFrame};
 pub use privacy::{TermsError, TermsRequest};

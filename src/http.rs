@@ -10,6 +10,7 @@ mod docs;
 mod edge;
 mod error;
 mod events;
+mod export;
 mod extract;
 mod frames;
 mod health;
@@ -35,7 +36,7 @@ use crate::storage::mock::MockStorageClient;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -93,6 +94,8 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         .route("/api/v1/sessions/{id}/uploads", post(frames::begin_direct).route_layer(once.clone()))
         .route("/api/v1/sessions/{id}/uploads/complete", post(frames::complete_direct).route_layer(once))
         .route("/api/v1/usage", get(usage::show))
+        .route("/api/v1/export", get(export::export))
+        .route("/api/v1/data", delete(export::erase))
         .layer(middleware::from_fn_with_state(state.clone(), limits::by_caller))
         .layer(middleware::from_fn_with_state(state.clone(), auth::identify))
         .layer(middleware::from_fn_with_state(state.clone(), limits::by_address));

@@ -44,6 +44,10 @@ pub(super) struct MayAsk(pub(super) Owner);
 #[derive(Debug)]
 pub(super) struct MayDelete(pub(super) Owner);
 
+/// A caller who may take everything out.
+#[derive(Debug)]
+pub(super) struct MayExport(pub(super) Owner);
+
 macro_rules! scoped {
     ($($extractor:ident: $scope:ident,)*) => {$(
         impl<S: Send + Sync> FromRequestParts<S> for $extractor {
@@ -61,6 +65,7 @@ scoped! {
     MayUpload: Upload,
     MayAsk: Ask,
     MayDelete: Delete,
+    MayExport: Export,
 }
 
 /// A caller who may take an anonymous session, and whose that is until then.

@@ -1,7 +1,7 @@
 //! The description of the API, made from the types, and a page to read it on.
 
 use super::error::PROBLEM_JSON;
-use super::{analysis, chat, events, frames, health, sessions, usage};
+use super::{analysis, chat, events, export, frames, health, sessions, usage};
 use axum::Router;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Type;
@@ -38,6 +38,8 @@ use utoipa_swagger_ui::SwaggerUi;
         events::listen,
         chat::ask,
         usage::show,
+        export::export,
+        export::erase,
         health::live,
         health::ready,
     ),
@@ -46,6 +48,7 @@ use utoipa_swagger_ui::SwaggerUi;
         (name = "analysis", description = "Upload frames and have them looked at."),
         (name = "frames", description = "Put frames one by one, resume, put them straight into storage, and read them."),
         (name = "sessions", description = "Read, follow, talk about and delete what is there."),
+        (name = "data", description = "Everything of a caller: taken out in one file, and removed."),
         (name = "usage", description = "What was used in a month, and what may be."),
         (name = "health", description = "For operators and load balancers."),
     ),

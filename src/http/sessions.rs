@@ -308,6 +308,13 @@ pub(super) async fn claim(
     Ok(Json(ClaimReply { session_id: id, user_id: caller.user_id, message }))
 }
 
+impl SessionDetail {
+    /// When anything about the session was changed last.
+    pub(super) fn updated_at(&self) -> DateTime<Utc> {
+        self.updated_at
+    }
+}
+
 impl From<SessionRecord> for SessionDetail {
     fn from(record: SessionRecord) -> Self {
         let SessionRecord { session, analyses, turns } = record;

@@ -14,6 +14,7 @@ mod direct;
 mod docs;
 mod durable;
 mod events;
+mod export;
 mod follow;
 mod frames;
 mod health;

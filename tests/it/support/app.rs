@@ -132,6 +132,11 @@ impl TestApp {
         EventStream::new(self.router.clone().oneshot(request).await.unwrap())
     }
 
+    /// The answer to a request with its body still to be read.
+    pub(crate) async fn unread(&self, request: Request<Body>) -> axum::response::Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
