@@ -1,6 +1,5 @@
 //! Frames at the door and in the capture check, from the library's public face.
 
-mod arbitrary;
 mod capture;
 mod door;
 mod metadata;

@@ -8,6 +8,7 @@ mod connections;
 mod contract;
 mod docs;
 mod frames;
+mod fuzz;
 mod journal;
 mod process;
 mod prompt;

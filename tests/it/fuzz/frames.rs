@@ -1,6 +1,6 @@
 //! No input makes the door or the check panic, and whatever the door lets in keeps its promise.
 
-use super::pictures;
+use crate::support::pictures;
 use crate::support::random::cases;
 use bytes::Bytes;
 use proptest::prelude::*;
