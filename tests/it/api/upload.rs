@@ -1,6 +1,6 @@
 //! Uploads that are taken.
 
-use crate::support::app::{TestApp, upload_request};
+use crate::support::app::{TestApp, session_path, upload_request};
 use crate::support::form::Form;
 use crate::support::pictures;
 use axum::body::Body;
@@ -167,6 +167,30 @@ async fn nothing_private_in_a_frame_reaches_storage() {
     let shown = app.vision.seen();
     for secret in pictures::SECRETS {
         assert_eq!(memchr::memmem::find(&shown[0].jpegs[0], secret.as_bytes()), None, "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_frame_is_read_back_with_the_same_pixels_and_nothing_private_as_it_is_stored() {
+    let app = TestApp::new();
+    for clean in [pictures::jpeg(320, 240, 1), pictures::progressive(320, 240, 2)] {
+        let private = pictures::with_gps_everywhere(&clean, 1);
+
+        let id = app.uploaded(Form::new().frame(&private)).await;
+
+        let read = app.get(&format!("{}/frames/1", session_path(&id))).await.body;
+        let stored = app.storage.list_frames(id.parse().unwrap()).await.unwrap();
+        assert_eq!((stored.len(), app.storage.keys().len()), (1, 1));
+        assert!(app.storage.download_frame(&stored[0]).await.unwrap() == Download::Frame(read.clone()));
+        let of_places = [&b"Exif"[..], b"http://ns.adobe.com", b"Photoshop", b"MPF", b"JFXX"];
+        for private in pictures::SECRETS.map(str::as_bytes).iter().chain(&of_places) {
+            assert_eq!(memchr::memmem::find(&read, private), None, "{private:?}");
+        }
+        assert_eq!(memchr::memmem::find_iter(&read, b"\xff\xd8\xff").count(), 1);
+        assert!(read.ends_with(b"\xff\xd9"));
+        let pixels = |file: &[u8]| image::load_from_memory(file).unwrap().to_rgb8();
+        assert!(pixels(&read) == pixels(&private) && pixels(&read) == pixels(&clean));
+        app.delete(&id).await;
     }
 }
 
