@@ -18,6 +18,7 @@ mod export;
 mod follow;
 mod frames;
 mod health;
+mod hostile;
 mod idempotency;
 mod injection;
 mod limits;
