@@ -208,6 +208,7 @@ impl Settings {
     /// ```
     pub fn load(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut reader = Reader { lookup, problems: Vec::new() };
+        reader.check_secret_files();
         let server = reader.server();
         let storage = reader.storage();
         let records = reader.records();

@@ -4,6 +4,23 @@ use std::fmt::Display;
 use std::str::FromStr;
 use url::Url;
 
+/// Settings that are secrets, each of which may be in a file instead, as orchestrators mount them.
+const SECRETS: [&str; 8] = [
+    "R2_ACCESS_KEY_ID",
+    "R2_SECRET_ACCESS_KEY",
+    "ANTHROPIC_API_KEY",
+    "SNOWFLAKE_TOKEN",
+    "SNOWFLAKE_OAUTH_TOKEN",
+    "SNOWFLAKE_PRIVATE_KEY_BASE64",
+    "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
+    "MODERATION_TOKEN",
+];
+
+/// The setting that names the file of a secret.
+fn file_of(secret: &str) -> String {
+    format!("{secret}_FILE")
+}
+
 /// Reads settings and gathers what is wrong with them.
 pub(super) struct Reader<'a> {
     pub(super) lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -11,7 +28,33 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The value of a setting; of a secret also what is in the file that `NAME_FILE` names.
     pub(super) fn text(&self, name: &str) -> Option<String> {
+        let told = self.told(name);
+        if told.is_some() || !SECRETS.contains(&name) {
+            return told;
+        }
+        let path = self.told(&file_of(name))?;
+        std::fs::read_to_string(path).ok().map(|it| it.trim().to_owned()).filter(|it| !it.is_empty())
+    }
+
+    /// Finds out what is wrong with the files that secrets are read from.
+    pub(super) fn check_secret_files(&mut self) {
+        for name in SECRETS {
+            let file = file_of(name);
+            let Some(path) = self.told(&file) else { continue };
+            if self.told(name).is_some() {
+                self.problem(format!("{name} and {file} are both set: only one of them may say what it is"));
+            }
+            match std::fs::read_to_string(&path) {
+                Ok(secret) if secret.trim().is_empty() => self.problem(format!("{file}={path} is empty")),
+                Ok(_) => {}
+                Err(error) => self.problem(format!("{file}={path} cannot be read: {error}")),
+            }
+        }
+    }
+
+    fn told(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty())
     }
 

@@ -1,5 +1,6 @@
 //! The settings: what the loader asks for, what it refuses, and that `.env.template` tells the same.
 
+use secrecy::ExposeSecret;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -598,4 +599,37 @@ fn a_file_of_storage_prices_counts_instead_of_the_built_in_ones_and_what_is_wron
     );
     let missing = only_problem(mocks_with(&[("STORAGE_PRICES_PATH", "/nowhere/storage.toml")]));
     assert!(missing.contains("cannot be read"), "{missing}");
+}
+
+#[test]
+fn a_secret_may_be_in_a_file_and_what_is_wrong_with_that_is_told_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let (secret, empty) = (path("secret", "sk-ant-secret-value\n"), path("empty", " \n"));
+    let missing = folder.path().join("missing").display().to_string();
+    let load = |file: &str, direct: Option<&str>| {
+        Settings::load(&|name| match name {
+            "R2_MOCK_MODE" | "SNOWFLAKE_MOCK_MODE" => Some("true".to_owned()),
+            "ANTHROPIC_API_KEY_FILE" => Some(file.to_owned()),
+            "ANTHROPIC_API_KEY" => direct.map(str::to_owned),
+            _ => None,
+        })
+    };
+
+    let ModelSettings::Claude(claude) = load(&secret, None).unwrap().model else { panic!("no model") };
+
+    assert_eq!(claude.api_key.expose_secret(), "sk-ant-secret-value");
+    for (file, direct, what) in [
+        (&secret, Some("another-secret-value"), "both set"),
+        (&empty, None, "is empty"),
+        (&missing, None, "cannot be read"),
+    ] {
+        let problems = load(file, direct).unwrap_err().to_string();
+        assert!(problems.contains("ANTHROPIC_API_KEY_FILE") && problems.contains(what), "{problems}");
+        assert!(!problems.contains("secret-value"), "{problems}");
+    }
 }
