@@ -8,7 +8,9 @@ use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Content, HeaderBuilder, Object, OpenApi as OpenApiDocument, Ref, RefOr, Response};
+use utoipa::openapi::{
+    Content, HeaderBuilder, Object, ObjectBuilder, OpenApi as OpenApiDocument, Ref, RefOr, Response,
+};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -101,7 +103,13 @@ fn describe_key(operation: &mut Operation) {
             "names this request, in 1 to 255 visible ASCII characters: sent again with the same key and body within 24 \
              hours it is not done again, but answered with the first answer",
         ))
-        .schema(Some(Object::with_type(Type::String)))
+        .schema(Some(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1))
+                .max_length(Some(255))
+                .pattern(Some("^[!-~]+$")),
+        ))
         .build();
     operation.parameters.get_or_insert_default().push(key.into());
     for answer in operation.responses.responses.values_mut() {
