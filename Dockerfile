@@ -16,6 +16,9 @@ COPY src src
 # Cargo goes by times of modification, and the sources may be older than the empty ones above.
 RUN touch src/lib.rs src/main.rs && cargo build --release --locked --bin swimcoach
 RUN mkdir /data
+# What it is built from, as CycloneDX. The tool comes after the service, so that no change of it builds that again.
+RUN cargo install --locked --version 0.5.9 cargo-cyclonedx \
+    && cargo cyclonedx --format json --override-filename sbom
 
 FROM debian:trixie-slim
 LABEL org.opencontainers.image.title="SwimCoach" \
@@ -26,6 +29,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /build/target/release/swimcoach /usr/local/bin/swimcoach
+COPY --from=build /build/sbom.json /usr/share/doc/swimcoach/sbom.json
 # The one place that is written: the file of records, or the journal before Snowflake.
 COPY --from=build --chown=65532:65532 /data /data
 VOLUME /data
