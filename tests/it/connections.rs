@@ -89,6 +89,52 @@ async fn a_head_that_is_too_long_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_request_is_smuggled_behind_another_whose_end_can_be_read_in_two_ways() {
+    let (address, ..) = start().await;
+    let smuggled = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let chunked = "0\r\n\r\n";
+    for (head, body) in [
+        ("Content-Length: 6\r\nTransfer-Encoding: chunked", chunked),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 6", chunked),
+        ("Content-Length: 0\r\nContent-Length: 45", ""),
+        ("Content-Length: 0, 45", ""),
+        ("Content-Length: +0", ""),
+        ("Content-Length: -1", ""),
+        ("Content-Length: 99999999999999999999", ""),
+        ("Transfer-Encoding: xchunked", chunked),
+        ("Transfer-Encoding: chunked, identity", chunked),
+        ("Transfer-Encoding : chunked", chunked),
+        (" Transfer-Encoding: chunked", chunked),
+        ("X: y\r\n Transfer-Encoding: chunked", chunked),
+        ("Transfer-Encoding: chunked", "ffffffffffffffffff\r\n"),
+        ("Transfer-Encoding: chunked", "-1\r\n"),
+        ("Transfer-Encoding: chunked", "0\n\n"),
+    ] {
+        let sent = format!(
+            "POST /api/v1/analysis/x/analyze HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n{body}{smuggled}"
+        );
+
+        let (answer, after) = until_closed(address, sent.as_bytes()).await;
+
+        // What is read as one message may be followed by the next; what can be read in two ways may not.
+        let is_refused = answer.is_empty() || answer.starts_with("HTTP/1.1 4");
+        assert!(is_refused && !answer.contains("\"status\":\"ok\""), "{head}: {answer}");
+        assert!(after < Duration::from_mins(3), "{head}: {after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_headers_are_refused() {
+    let (address, ..) = start().await;
+    let head = format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(5_000));
+
+    let (answer, after) = until_closed(address, head.as_bytes()).await;
+
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(after < Duration::from_secs(5), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_its_answers_is_cut_off() {
     let (address, ..) = start().await;
     let socket = TcpSocket::new_v4().unwrap();
