@@ -138,3 +138,28 @@ fn the_finding_of_the_readme_is_one_that_the_service_could_publish() {
         assert!(drills.contains(&format!("id = {:?}\nname = {:?}", drill.id, drill.name)));
     }
 }
+
+#[test]
+fn every_code_of_a_problem_is_described_and_no_other() {
+    let is_code = |it: &&str| {
+        3 < it.len() && it.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_')
+    };
+    // Every second piece between quotation marks is a text; of those that look like codes one is a field's name.
+    let texts = |source: &'static str| source.split('"').skip(1).step_by(2).filter(is_code);
+    let sources = [include_str!("../../src/http/error.rs"), include_str!("../../src/jpeg/error.rs")];
+    let known: BTreeSet<&str> = sources.into_iter().flat_map(texts).filter(|it| *it != "type").collect();
+
+    let (_, errors) = API.split_once("## Errors").unwrap();
+    let (errors, _) = errors.split_once("\n## ").unwrap();
+    let rows = errors.lines().filter_map(|it| it.strip_prefix("| ")?.split_once(" | ")?.1.split_once(" |"));
+    let described: BTreeSet<&str> = rows
+        .flat_map(|(codes, _)| codes.split('`').skip(1).step_by(2))
+        .filter(is_code)
+        .filter(|it| *it != "code")
+        .collect();
+
+    let unknown: Vec<_> = described.difference(&known).collect();
+    assert_eq!(unknown, [&""; 0], "they are described, and nothing answers so");
+    let untold: Vec<_> = known.iter().filter(|it| !API.contains(&format!("`{it}`"))).collect();
+    assert_eq!(untold, [&""; 0], "they are answered, and nothing is said of them");
+}
