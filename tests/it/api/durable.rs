@@ -162,11 +162,13 @@ async fn of_many_who_meet_a_left_behind_analysis_at_once_on_two_replicas_one_tak
         let one = TestApp::new();
         let other = one.replica();
         one.vision.finds();
+        one.vision.hold();
         let id = one.uploaded(Form::frames(2)).await;
         left_behind(&one, &id, |_| {}).await;
 
         let meetings = (0..12).map(|n| find_again([&one, &other][n % 2], &id, WAYS[n / 2 % 3]));
         join_all(meetings).await;
+        one.vision.release();
 
         assert_eq!(other.settled(&id).await["status"], "complete");
         assert!(one.coach.shut_down(Duration::from_secs(10)).await);
@@ -577,9 +579,12 @@ async fn what_was_reserved_by_clicks_that_started_nothing_is_given_back() {
     let one = TestApp::with(|it| it.budgets.caller = Some(MicroUsd(1_000_000)));
     let other = one.replica();
     one.vision.finds();
+    // A click after the end would rightly ask for another analysis.
+    one.vision.hold();
     let id = one.uploaded(Form::frames(2)).await;
 
     join_all((0..10).map(|n| [&one, &other][n % 2].analyze(&id, Value::Null))).await;
+    one.vision.release();
 
     assert_eq!(one.settled(&id).await["status"], "complete");
     for app in [&one, &other] {
