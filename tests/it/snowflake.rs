@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 use swimcoach::analysis::MicroUsd;
 use swimcoach::ledger::{BudgetScope, Budgets, Charge, ChargeKind, Month, Reservation, StorageUse};
 use swimcoach::metadata::snowflake::SnowflakeSessionStore;
-use swimcoach::metadata::{ClaimedAnswer, SessionRecord, SessionStore, StartedAnalysis};
+use swimcoach::metadata::{
+    ClaimedAnswer, Entry, EntryKind, Exchanged, SessionRecord, SessionStore, StartedAnalysis,
+};
 use swimcoach::session::{Analysis, AnswerClaim, Owner, Session};
 use swimcoach::upstream::UpstreamErrorKind;
 
@@ -550,6 +552,48 @@ async fn tables_of_a_later_version_are_left_alone() {
 
     assert_eq!(failure.kind, UpstreamErrorKind::Rejected);
     assert!(failure.source.to_string().contains("99"), "{}", failure.source);
+}
+
+fn lease(value: &str) -> Entry {
+    Entry {
+        kind: EntryKind::Request,
+        name: "lease".to_owned(),
+        owner: None,
+        session: None,
+        value: value.to_owned(),
+        recorded_at: at(0),
+    }
+}
+
+#[tokio::test]
+async fn a_small_record_is_made_for_real_although_the_one_in_its_way_goes_while_it_is_made() {
+    let (stub, store) = opened().await;
+    store.exchange_entry(None, &lease("\"first\"")).await.unwrap();
+    stub.meanwhile("INSERT INTO entries", "DELETE FROM entries");
+
+    let made = store.exchange_entry(None, &lease("\"second\"")).await.unwrap();
+
+    assert_eq!(made, Exchanged::Put);
+    assert_eq!(in_words(&stub.rows("SELECT value FROM entries")), ["\"second\""]);
+}
+
+#[tokio::test]
+async fn a_small_record_that_is_taken_back_is_not_taken_from_who_changed_it_meanwhile() {
+    let (stub, store) = opened().await;
+    stub.meanwhile(
+        "INSERT INTO entries",
+        "INSERT INTO entries (kind, name, owner, session_id, value, recorded_at, write_id)
+         SELECT kind, name, owner, session_id, '\"crowd\"', recorded_at, 'z' FROM entries",
+    );
+    stub.meanwhile(
+        "ORDER BY e.write_id",
+        "DELETE FROM entries WHERE write_id = 'z'; UPDATE entries SET value = '\"theirs\"'",
+    );
+
+    let made = store.exchange_entry(None, &lease("\"mine\"")).await.unwrap();
+
+    assert_eq!(made, Exchanged::Changed(Some(lease("\"theirs\""))));
+    assert_eq!(in_words(&stub.rows("SELECT value FROM entries")), ["\"theirs\""]);
 }
 
 #[tokio::test]

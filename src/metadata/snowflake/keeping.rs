@@ -4,8 +4,9 @@
 //! none, as with the analysis that was started last. To make one there is no row to change, so it is appended, and
 //! then all rows of its kind and name are looked at. Whoever sees its own row alone has made it: of two who were both
 //! alone when they looked, one would have looked before the other's row was there, and the other after, so that the
-//! other saw two. Whoever sees another's takes its own back. Both may do so where they came at the same time; then
-//! each tries again a little later, as patiently as a request.
+//! other saw two. Whoever sees another's takes its own back, unless somebody changed that meanwhile. Both may do so
+//! where they came at the same time; then each tries again a little later, as patiently as a request. So does whoever
+//! appended nothing for the sake of a row that is gone when all are looked at.
 
 use super::statements::entries;
 use super::{SnowflakeSessionStore, rows};
@@ -16,10 +17,17 @@ use uuid::Uuid;
 
 const OPERATION: &str = "exchange_entry";
 
-/// Another made one at the same time, and may take it back.
+/// Others make one at the same time, such as this, and may take it back.
 #[derive(Debug, Error)]
 #[error("others make the same record at the same time")]
-struct Crowded(Box<Entry>);
+struct Crowded(Box<Option<Entry>>);
+
+impl Crowded {
+    fn by(other: Option<&Entry>) -> UpstreamError {
+        let crowded = Self(Box::new(other.cloned()));
+        UpstreamError::new(Service::Records, OPERATION, UpstreamErrorKind::Unavailable, crowded)
+    }
+}
 
 impl SnowflakeSessionStore {
     /// The rows of a small record, each with the id of its write, the one first that counts.
@@ -54,7 +62,7 @@ impl SnowflakeSessionStore {
         match made.await {
             Ok(outcome) => outcome,
             Err(error) => match error.source.downcast::<Crowded>() {
-                Ok(crowded) => Ok(Exchanged::Changed(Some(*crowded.0))),
+                Ok(crowded) => Ok(Exchanged::Changed(*crowded.0)),
                 Err(source) => Err(UpstreamError { source, ..error }),
             },
         }
@@ -62,19 +70,19 @@ impl SnowflakeSessionStore {
 
     async fn try_to_make(&self, new: &Entry) -> Result<Exchanged, UpstreamError> {
         let write_id = Uuid::now_v7().to_string();
-        self.run(OPERATION, Ok(entries::insert_entry(new, &write_id))).await?;
+        let inserted = self.run(OPERATION, Ok(entries::insert_entry(new, &write_id))).await?.stats().inserted;
         let rows = self.rows_of_entry(OPERATION, new.kind, &new.name).await?;
         let is_mine = |(_, id): &&(Entry, String)| *id == write_id;
         let Some((other, _)) = rows.iter().find(|it| !is_mine(it)) else {
-            // Where not even its own is there, it went with a session that was deleted.
-            return Ok(Exchanged::Put);
+            // Where not even its own is there, it went with a session that was deleted, if it ever was.
+            let was_there = 0 < inserted || !rows.is_empty();
+            return if was_there { Ok(Exchanged::Put) } else { Err(Crowded::by(None)) };
         };
         if !rows.iter().any(|it| is_mine(&it)) {
             return Ok(exchanged(Some(other.clone()), new));
         }
         self.run(OPERATION, Ok(entries::withdraw_entry(new, &write_id))).await?;
-        let crowded = Crowded(Box::new(other.clone()));
-        Err(UpstreamError::new(Service::Records, OPERATION, UpstreamErrorKind::Unavailable, crowded))
+        Err(Crowded::by(Some(other)))
     }
 }
 

@@ -76,6 +76,8 @@ struct Account {
     is_down: bool,
     /// It is down once a statement that contains this has run.
     last_words: Option<&'static str>,
+    /// What others run as soon as a statement that contains the first text has run, in order.
+    others: VecDeque<(&'static str, &'static str)>,
     answers: HashMap<String, (StatusCode, Value)>,
 }
 
@@ -115,6 +117,7 @@ impl SnowflakeStub {
             faults: VecDeque::new(),
             is_down: false,
             last_words: None,
+            others: VecDeque::new(),
             answers: HashMap::new(),
         };
         let account = Arc::new(Mutex::new(account));
@@ -175,6 +178,12 @@ impl SnowflakeStub {
     /// The next statement that contains `text` meets this fault; may be called more than once.
     pub(crate) fn fail_next(&self, text: &'static str, fault: Fault) {
         self.account.lock().unwrap().faults.push_back((text, fault));
+    }
+
+    /// As soon as a statement that contains `text` has run, another process runs this, in the embedded database's own
+    /// words; may be called more than once.
+    pub(crate) fn meanwhile(&self, text: &'static str, other: &'static str) {
+        self.account.lock().unwrap().others.push_back((text, other));
     }
 
     /// From now on a gateway answers 503, and nothing is run.
@@ -242,6 +251,10 @@ impl Account {
         match self.run(request) {
             Ok((answer, n_changed)) => {
                 self.is_down = self.last_words.is_some_and(|it| request.statement.contains(it));
+                if let Some((_, other)) = self.others.pop_front_if(|(it, _)| request.statement.contains(*it))
+                {
+                    self.db.execute_batch(other).unwrap();
+                }
                 self.log.push(Ran {
                     text: request.statement.clone(),
                     n_changed,

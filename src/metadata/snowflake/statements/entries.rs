@@ -117,10 +117,11 @@ pub(in crate::metadata::snowflake) fn delete_deleted() -> Statement {
 
 /// Takes back what was appended by this write.
 pub(in crate::metadata::snowflake) fn withdraw_entry(entry: &Entry, write_id: &str) -> Statement {
-    Statement::new("DELETE FROM entries WHERE kind = ? AND name = ? AND write_id = ?")
+    Statement::new("DELETE FROM entries WHERE kind = ? AND name = ? AND write_id = ? AND value = ?")
         .bind(entry.kind.as_str())
         .bind(entry.name.as_str())
         .bind(write_id)
+        .bind(entry.value.as_str())
 }
 
 /// Removes a small record whose value this is.
