@@ -256,6 +256,7 @@ impl Coach {
                 return Err(CoachError::FrameExists(*number));
             }
         }
+        self.has_room(owner, 0, announced.iter().map(|(_, it)| it.size_bytes).sum()).await?;
         let requests = announced.iter().map(async |(number, expected)| {
             let path = FramePath::new(id, *number);
             let request = self.storage.presigned_put(&path, expected, WRITE_TTL).await?;
@@ -301,6 +302,8 @@ impl Coach {
         } else {
             named
         };
+        let sizes = wanted.iter().filter_map(|it| waiting.get(&it.number));
+        self.has_room(&record.session.owner, 0, sizes.sum()).await?;
         self.charge_direct(&record.session, &waiting);
 
         let stored = stream::iter(wanted).map(|it| {

@@ -6,6 +6,7 @@ use super::access::{key, member};
 use crate::support::app::{Reply, TestApp};
 use crate::support::faults::Fault;
 use crate::support::form::Form;
+use crate::support::pictures;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use futures_util::future::join_all;
@@ -121,6 +122,35 @@ async fn no_caller_has_more_bytes_than_one_may_have_and_each_has_their_own() {
     refused.problem(StatusCode::TOO_MANY_REQUESTS, "quota_reached");
     assert_eq!(app.storage.keys().len(), 2);
     assert_eq!(other.upload(Form::frames(1)).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn frames_that_go_straight_into_storage_count_for_what_a_caller_may_have() {
+    let jpeg = pictures::jpeg(320, 240, 1);
+    let size = jpeg.len() as u64;
+    let app = TestApp::with(|it| it.quotas = Quotas { sessions: None, bytes: Some(size * 5 / 2) });
+    let made = app.send(Request::post("/api/v1/sessions").body(Body::empty()).unwrap()).await.json();
+    let id = made["session_id"].as_str().unwrap();
+    let announce = |numbers: &[u16]| {
+        let frames = numbers.iter().map(|it| json!({"number": it, "size_bytes": size}));
+        json!({"frames": frames.collect::<Vec<_>>()})
+    };
+
+    let refused = app.post(id, "uploads", &announce(&[1, 2, 3])).await;
+    let begun = app.post(id, "uploads", &announce(&[1, 2])).await.json();
+    for upload in begun["uploads"].as_array().unwrap() {
+        let url: url::Url = upload["url"].as_str().unwrap().parse().unwrap();
+        let request = Request::put(&url[url::Position::BeforePath..]).header("content-type", "image/jpeg");
+        let request = request.header("if-none-match", "*").header("content-length", size);
+        assert_eq!(app.send(request.body(Body::from(jpeg.clone())).unwrap()).await.status, StatusCode::OK);
+    }
+    // Meanwhile the room was taken.
+    app.uploaded(Form::default().frame(&jpeg)).await;
+    let completed = app.post(id, "uploads/complete", &Value::Null).await;
+
+    refused.problem(StatusCode::TOO_MANY_REQUESTS, "quota_reached");
+    completed.problem(StatusCode::TOO_MANY_REQUESTS, "quota_reached");
+    assert_eq!(app.get(&format!("/api/v1/sessions/{id}/frames")).await.json()["frames"], json!([]));
 }
 
 #[tokio::test]
