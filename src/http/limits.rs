@@ -66,12 +66,10 @@ impl RateLimits {
 /// its owner's.
 pub(super) async fn by_address(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<PeerAddress>().map(|it| it.0);
-    let is_at_home = !app.identity.signs_in() && peer.is_some_and(|it| it.to_canonical().is_loopback());
+    let address = client(peer, request.headers(), app.limits.trusted_proxies);
+    let is_at_home = !app.identity.signs_in() && address.is_some_and(|it| it.to_canonical().is_loopback());
     match &app.limits.addresses {
-        Some(limiter) if !is_at_home => {
-            let address = client(peer, request.headers(), app.limits.trusted_proxies).map(network);
-            limiter.pass(address, request, next).await
-        }
+        Some(limiter) if !is_at_home => limiter.pass(address.map(network), request, next).await,
         _ => next.run(request).await,
     }
 }
@@ -89,7 +87,9 @@ pub(super) async fn by_caller(State(app): State<AppState>, request: Request, nex
 /// client can write what it likes into the header, to the left of what the proxies add.
 fn client(peer: Option<IpAddr>, headers: &HeaderMap, trusted_proxies: u8) -> Option<IpAddr> {
     let Some(behind) = usize::from(trusted_proxies).checked_sub(1) else { return peer };
-    let lines: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|it| it.to_str().ok()).collect();
+    // A line that cannot be read counts as an address that cannot.
+    let lines = headers.get_all(FORWARDED_FOR).iter().map(|it| it.to_str().unwrap_or_default());
+    let lines: Vec<&str> = lines.collect();
     let joined = lines.join(",");
     let said = joined.split(',').rev().nth(behind).and_then(|it| it.trim().parse().ok());
     // Whoever is not told apart shares the limit of the proxy.
@@ -216,6 +216,9 @@ mod tests {
         ] {
             assert_eq!(client(peer, &headers(&lines), proxies), Some(ip(expected)), "{proxies} {lines:?}");
         }
+        let mut unreadable = headers(&["6.6.6.6"]);
+        unreadable.append(FORWARDED_FOR, HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(client(peer, &unreadable, 1), peer);
         assert_eq!(network(ip("2001:db8:1:2:3:4:5:6")), ip("2001:db8:1:2::"));
         assert_eq!(network(ip("::ffff:1.2.3.4")), ip("1.2.3.4"));
     }

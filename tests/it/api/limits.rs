@@ -82,6 +82,24 @@ async fn an_address_that_comes_too_often_waits_before_its_key_is_looked_at() {
 }
 
 #[tokio::test]
+async fn where_nobody_signs_in_this_machine_is_not_limited_and_whom_its_proxy_names_is() {
+    let app = TestApp::with(|it| {
+        it.server.any_host = true;
+        it.server.rates =
+            RateSettings { per_address: 1.try_into().ok(), per_caller: None, trusted_proxies: 1 };
+    });
+
+    for home in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+        for _ in 0..2 {
+            assert_eq!(list(&app, "any", home, None).await.status, StatusCode::OK, "{home}");
+        }
+    }
+    assert_eq!(list(&app, "any", "127.0.0.1", Some("192.0.2.1")).await.status, StatusCode::OK);
+    let refused = list(&app, "any", "127.0.0.1", Some("192.0.2.1")).await;
+    refused.problem(StatusCode::TOO_MANY_REQUESTS, "too_often");
+}
+
+#[tokio::test]
 async fn no_caller_ever_has_more_sessions_than_one_may_have() {
     let app = TestApp::with(|it| it.quotas = Quotas { sessions: Some(3), bytes: None });
 
