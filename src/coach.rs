@@ -360,13 +360,12 @@ impl Coach {
         }
     }
 
-    /// Removes a session: its frames and what is pending, then its record, so that a deletion that failed half-way can be repeated.
-    /// What runs about it ends once its frames are gone, and not before: a deletion that storage did not take
-    /// must not cost an analysis that is paid for.
+    /// Removes a session: its frames and what is pending, then its record, so that a deletion that failed half-way can
+    /// be repeated. What runs about it ends once its frames are gone, and not before: a deletion that storage did not
+    /// take must not cost an analysis that is paid for.
     pub async fn delete_session(&self, owner: &Owner, id: SessionId) -> Result<Deleted, CoachError> {
         let record = self.sessions.session(owner, id).await?.ok_or(CoachError::NoSuchSession(id))?;
-        let frames = self.storage.delete_frames(id).await?;
-        self.storage.delete_pending(id).await?;
+        let frames = self.remove_stored(id).await?;
         self.jobs.cancel(id);
         self.answers.cut(id);
         // What the record was counted from goes with it.
@@ -407,8 +406,14 @@ impl Coach {
 
     /// Removes the frames of a session that [`Coach::find_orphans`] found.
     pub async fn remove_orphan(&self, session: SessionId) -> Result<(), UpstreamError> {
-        self.storage.delete_frames(session).await?;
-        self.storage.delete_pending(session).await.map(drop)
+        self.remove_stored(session).await.map(drop)
+    }
+
+    /// Removes the frames of a session and what is pending; how many frames that were.
+    async fn remove_stored(&self, session: SessionId) -> Result<DeletedFrames, UpstreamError> {
+        let frames = self.storage.delete_frames(session).await?;
+        self.storage.delete_pending(session).await?;
+        Ok(frames)
     }
 
     /// Begins nothing any more that would be paid for and then cut: what waits for its turn is given back.

@@ -115,7 +115,7 @@ impl Coach {
     ) -> Result<KeptFrame, CoachError> {
         self.check_number(number)?;
         self.has_room(owner, 0, sent.bytes.len() as u64).await?;
-        let record = self.record_of(owner, id).await?;
+        let record = self.own(owner, id).await?;
         // A client that hangs up must not part the frame from its record.
         let coach = self.clone();
         let kept = self.jobs.finish(async move {
@@ -204,7 +204,7 @@ impl Coach {
 
     /// The frames of a session, in order of their numbers.
     pub async fn frames(&self, owner: &Owner, id: SessionId) -> Result<Vec<Frame>, CoachError> {
-        Ok(self.record_of(owner, id).await?.session.frames)
+        Ok(self.own(owner, id).await?.session.frames)
     }
 
     /// What the record says of a frame.
@@ -242,7 +242,7 @@ impl Coach {
         id: SessionId,
         announced: &[(FrameNumber, ExpectedFrame)],
     ) -> Result<Vec<(FrameNumber, PresignedPut)>, CoachError> {
-        let record = self.record_of(owner, id).await?;
+        let record = self.own(owner, id).await?;
         if !record.analyses.is_empty() {
             return Err(CoachError::Closed(id));
         }
@@ -277,7 +277,7 @@ impl Coach {
         at_once: usize,
         room: OwnedSemaphorePermit,
     ) -> Result<Vec<Completed>, CoachError> {
-        let record = self.record_of(owner, id).await?;
+        let record = self.own(owner, id).await?;
         let coach = self.clone();
         let completed = self.jobs.finish(async move {
             let completed = coach.complete(record, named, at_once).await;
@@ -409,8 +409,7 @@ impl Coach {
         // Another may own it meanwhile.
         let removed = async {
             if self.sessions.existing_sessions(&[id]).await?.is_empty() {
-                self.storage.delete_frames(id).await?;
-                self.storage.delete_pending(id).await?;
+                self.remove_stored(id).await?;
             }
             Ok::<_, upstream::UpstreamError>(())
         };
@@ -428,10 +427,6 @@ impl Coach {
         } else {
             Err(UploadError::NumberTooLarge { number: number.get(), max })
         }
-    }
-
-    async fn record_of(&self, owner: &Owner, id: SessionId) -> Result<SessionRecord, CoachError> {
-        self.own(owner, id).await
     }
 }
 

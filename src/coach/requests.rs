@@ -391,7 +391,9 @@ impl Coach {
                 }
             }
             if let Some(left) = left_behind.filter(|_| asked.session.is_none()) {
-                self.jobs.finish(self.clone().clear(asked.owner.clone(), left.into()));
+                // What an earlier try left that never came to its commit, or was undoing it.
+                let (coach, owner) = (self.clone(), asked.owner.clone());
+                self.jobs.finish(async move { coach.undo_upload(&owner, left.into(), true).await });
             }
             let held = Held { seen: entry.value.clone(), fingerprint, is_settled: false };
             let lease = Arc::new(RequestLease {
@@ -440,22 +442,6 @@ impl Coach {
         let Some(owner) = &request.entry.owner else { return Ok(None) };
         let record = self.sessions.session(owner, request.id.into()).await?;
         Ok(record.map(|it| it.session))
-    }
-
-    /// Removes what a try left behind that never came to its commit, or was undoing it.
-    async fn clear(self, owner: Owner, session: SessionId) {
-        let removed: Result<(), UpstreamError> = async {
-            self.sessions.delete_session(&owner, session).await?;
-            self.storage.delete_frames(session).await?;
-            Ok(())
-        }
-        .await;
-        if let Err(error) = removed {
-            tracing::warn!(
-                session.id = %session, %error, cause = %error.source,
-                "left frames of an upload behind that broke off; `swimcoach sweep` removes them",
-            );
-        }
     }
 
     /// Runs work that must be finished once begun, whatever becomes of the connection that caused it.

@@ -383,17 +383,20 @@ impl Leftovers {
 
     /// Removes everything; says whether it is gone.
     async fn remove_all(&self) -> bool {
-        if !self.has_frames {
-            return true;
-        }
-        let session = self.session;
+        !self.has_frames || self.coach.undo_upload(&self.owner, self.session, self.may_have_record).await
+    }
+}
+
+impl Coach {
+    /// Removes what an upload left that failed or broke off; says whether it is gone.
+    pub(super) async fn undo_upload(&self, owner: &Owner, session: SessionId, may_have_record: bool) -> bool {
         // The record goes first: an insert that failed may have happened, and a record without frames
         // would promise what is gone.
         let removed: Result<(), UpstreamError> = async {
-            if self.may_have_record {
-                self.coach.sessions.delete_session(&self.owner, session).await?;
+            if may_have_record {
+                self.sessions.delete_session(owner, session).await?;
             }
-            self.coach.storage.delete_frames(session).await?;
+            self.storage.delete_frames(session).await?;
             Ok(())
         }
         .await;

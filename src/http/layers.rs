@@ -4,6 +4,7 @@ use super::auth::{API_KEY, SESSION_TOKEN, USER_ID};
 use super::error::{Problem, REQUEST_ID};
 use super::events::LAST_EVENT_ID;
 use super::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
+use super::limits;
 use crate::config::AllowedOrigin;
 use axum::Json;
 use axum::extract::{MatchedPath, Request};
@@ -96,8 +97,8 @@ pub(super) fn cors(origins: &[AllowedOrigin]) -> CorsLayer {
         header::ETAG,
         header::LINK,
         header::LOCATION,
-        HeaderName::from_static("ratelimit"),
-        HeaderName::from_static("ratelimit-policy"),
+        limits::LIMIT,
+        limits::POLICY,
         header::RETRY_AFTER,
         header::WWW_AUTHENTICATE,
         IDEMPOTENCY_REPLAYED,

@@ -35,8 +35,8 @@ const FORGET_EVERY: Duration = Duration::from_secs(5);
 /// The time for which limits are told.
 const WINDOW: Duration = Duration::from_mins(1);
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address at the other end of a connection, in the extensions of its requests.

@@ -33,8 +33,8 @@ const SMALL_PIECE: usize = 4096;
 /// Longest of any text part, in bytes.
 const MAX_TEXT_BYTES: u64 = 256 * 1024;
 
-/// Bounds the bytes of all uploads under way, and of frames that are read. Each upload takes its whole announced length, at the door, so that
-/// none has to stop half-way for want of memory.
+/// Bounds the bytes of all uploads under way, and of frames that are read. Each upload takes its whole announced
+/// length, at the door, so that none has to stop half-way for want of memory.
 #[derive(Debug, Clone)]
 pub struct UploadGate {
     kib: Arc<Semaphore>,
