@@ -3,10 +3,11 @@
 //! The data lies in `catalog/` as files that a coach can edit; they are built in and checked as a whole.
 
 use crate::analysis::{Element, FindingKind, Medium, ObservedStroke, View, Visibility};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 /// The code of a finding for which the catalogue has none.
 pub const OTHER: &str = "OTHER";
@@ -30,6 +31,7 @@ const FAULTS: [(&str, &str); 5] = [
 #[derive(Debug)]
 pub struct Catalog {
     version: String,
+    status: String,
     faults: BTreeMap<String, Fault>,
     drills: BTreeMap<String, Drill>,
     sights: BTreeMap<String, Sight>,
@@ -53,7 +55,7 @@ pub enum CatalogError {
 }
 
 /// Something that can go wrong.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Its code, such as `FR-CATCH-DROPPED-ELBOW`.
@@ -80,13 +82,13 @@ pub struct Fault {
     pub sources: Vec<String>,
     /// Who checked the entry; empty until somebody did.
     pub reviewed_by: String,
-    /// The stroke that it belongs to; `None` for starts, turns and what lies between.
-    #[serde(skip)]
+    /// The stroke that it belongs to, which its file says; `None` for starts, turns and what lies between.
+    #[serde(default)]
     pub stroke: Option<ObservedStroke>,
 }
 
 /// A drill.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drill {
     /// Its id, such as `front_scull`.
@@ -116,10 +118,11 @@ pub struct Drill {
 }
 
 /// Something that can be seen, and how well each view shows it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Sight {
+pub struct Sight {
     name: String,
+    /// The element of technique that it shows, where it is not a narrower sight of some faults.
     #[serde(default)]
     element: Option<Element>,
     side_above: Shown,
@@ -131,7 +134,7 @@ struct Sight {
 }
 
 /// How well a view shows a sight, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Shown {
     Clear,
@@ -143,8 +146,7 @@ enum Shown {
 #[serde(deny_unknown_fields)]
 struct Head {
     version: String,
-    #[serde(rename = "status")]
-    _status: String,
+    status: String,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +184,7 @@ impl Catalog {
         let head: Head = parse("catalog.toml", HEAD)?;
         let mut catalog = Self {
             version: head.version,
+            status: head.status,
             faults: BTreeMap::new(),
             drills: BTreeMap::new(),
             sights: BTreeMap::new(),
@@ -195,6 +198,12 @@ impl Catalog {
         for (name, text) in FAULTS {
             let file: FaultFile = parse(name, text)?;
             for mut fault in file.fault {
+                if fault.stroke.is_some() {
+                    return Err(CatalogError::Entry(format!(
+                        "{} names a stroke, which {name} does",
+                        fault.code
+                    )));
+                }
                 fault.stroke = file.stroke.observed();
                 insert(&mut catalog.faults, fault.code.clone(), fault)?;
             }
@@ -206,6 +215,26 @@ impl Catalog {
     /// The version, which changes with every entry.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What is said wherever the catalogue is shown.
+    pub fn status(&self) -> &str {
+        &self.status
+    }
+
+    /// All faults, in order of their codes.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.values()
+    }
+
+    /// All drills, in order of their ids.
+    pub fn drills(&self) -> impl Iterator<Item = &Drill> {
+        self.drills.values()
+    }
+
+    /// What can be seen, in order of names.
+    pub fn sights(&self) -> impl Iterator<Item = &Sight> {
+        self.sights.values()
     }
 
     /// A fault by its code.

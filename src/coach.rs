@@ -159,6 +159,9 @@ pub enum CoachError {
     /// The message was not answered, and nothing of it is stored.
     #[error("{}", .0.detail)]
     NotAnswered(Failure),
+    /// The frames could not be checked as they were stored.
+    #[error("{}", .0.detail)]
+    NotChecked(Failure),
     /// The caller has had as many analyses today as one may have in a day.
     #[error(
         "you have had {limit} analyses today, which is as many as one caller may have in a day; try again tomorrow"
@@ -434,6 +437,11 @@ impl Coach {
     /// What looks at frames: the model's id, or `mock`.
     pub fn model(&self) -> &str {
         self.vision.model()
+    }
+
+    /// What may be said about technique.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// Asks storage, records and the model whether they can do their part; each has `patience` to answer.

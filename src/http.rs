@@ -5,6 +5,7 @@
 
 mod analysis;
 mod auth;
+mod catalog;
 mod chat;
 mod docs;
 mod edge;
@@ -84,6 +85,7 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
             get(sessions::list).merge(post(frames::create_session).route_layer(once.clone())),
         )
         .route("/api/v1/sessions/{id}", get(sessions::show).patch(sessions::amend).delete(sessions::delete))
+        .route("/api/v1/sessions/{id}/check", post(analysis::check))
         .route("/api/v1/sessions/{id}/estimate", post(analysis::estimate))
         .route("/api/v1/sessions/{id}/events", get(events::listen))
         .route("/api/v1/sessions/{id}/cancel", post(analysis::cancel))
@@ -93,6 +95,7 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         .route("/api/v1/sessions/{id}/frames/{number}", get(frames::show).put(frames::put))
         .route("/api/v1/sessions/{id}/uploads", post(frames::begin_direct).route_layer(once.clone()))
         .route("/api/v1/sessions/{id}/uploads/complete", post(frames::complete_direct).route_layer(once))
+        .route("/api/v1/catalog", get(catalog::show))
         .route("/api/v1/usage", get(usage::show))
         .route("/api/v1/export", get(export::export))
         .route("/api/v1/data", delete(export::erase))

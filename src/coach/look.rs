@@ -1,10 +1,10 @@
 //! What the model is shown of a session: its frames as they were acknowledged, at the size at which they are sent.
 
-use super::Coach;
-use super::words::AnalysisError;
+use super::words::{AnalysisError, failure};
+use super::{Coach, CoachError};
 use crate::capture::{self, CaptureFrame, CaptureReport};
 use crate::jpeg;
-use crate::session::{Frame, FrameNumber, Session, Stroke};
+use crate::session::{Frame, FrameNumber, Owner, Session, SessionId, Stroke};
 use crate::storage::{Download, FramePath, StoredFrame};
 use crate::vision::{Look, LookFrame};
 use bytes::Bytes;
@@ -15,6 +15,16 @@ use sha2::{Digest, Sha256};
 pub(super) type Fetched<'a> = (&'a Frame, Bytes);
 
 impl Coach {
+    /// What the camera got right and wrong, found out as an analysis does. No model is asked and nothing is paid.
+    pub async fn check_frames(&self, owner: &Owner, id: SessionId) -> Result<CaptureReport, CoachError> {
+        let frames = self.frames(owner, id).await?;
+        if frames.is_empty() {
+            return Err(CoachError::NoFrames(id));
+        }
+        let fetched = self.fetch(id, frames.iter()).await.map_err(not_checked)?;
+        self.check_capture(&fetched).await.map_err(not_checked)
+    }
+
     /// Exactly what an analysis was shown that left these frames out: the same bytes each time.
     pub(super) async fn prepare_look(
         &self,
@@ -23,20 +33,20 @@ impl Coach {
         left_out: &[FrameNumber],
     ) -> Result<Look, AnalysisError> {
         let wanted = session.frames.iter().filter(|it| !left_out.contains(&it.number));
-        let fetched = self.fetch(session, wanted).await?;
+        let fetched = self.fetch(session.id, wanted).await?;
         self.sized(session, stroke, fetched).await
     }
 
     /// Frames of the session as they were acknowledged, or an error: never silently fewer.
     pub(super) async fn fetch<'a>(
         &self,
-        session: &Session,
+        session: SessionId,
         frames: impl Iterator<Item = &'a Frame>,
     ) -> Result<Vec<Fetched<'a>>, AnalysisError> {
         // Storage bounds how many requests are in flight.
         try_join_all(frames.map(|frame| async move {
             let stored = StoredFrame {
-                path: FramePath::new(session.id, frame.number),
+                path: FramePath::new(session, frame.number),
                 size_bytes: frame.size_bytes,
                 etag: frame.etag.clone(),
             };
@@ -105,6 +115,15 @@ impl Coach {
             .map_err(AnalysisError::Task)?
             .map_err(|source| AnalysisError::Unscalable { number: frame.number, source })?;
         Ok(LookFrame { width, height, ..look_frame(frame, jpeg) })
+    }
+}
+
+/// Why frames were not checked, as their caller is told.
+fn not_checked(error: AnalysisError) -> CoachError {
+    match error {
+        AnalysisError::Download(error) => error.into(),
+        AnalysisError::Task(error) => error,
+        error => CoachError::NotChecked(failure(&error, false)),
     }
 }
 

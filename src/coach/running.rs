@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
     /// Fetches the frames and checks them, before anything is paid for.
     async fn prepare(&self) -> Result<Shown, AnalysisError> {
         self.tell_stage(Stage::Fetching, 1);
-        let mut fetched = self.coach.fetch(self.session, self.session.frames.iter()).await?;
+        let mut fetched = self.coach.fetch(self.session.id, self.session.frames.iter()).await?;
         let mut report = self.coach.check_capture(&fetched).await?;
         self.tell_stage(Stage::Checked, 1);
         if self.started.options.leave_out_near_duplicates {

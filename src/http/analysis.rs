@@ -175,6 +175,21 @@ pub(super) struct CancelReply {
     message: &'static str,
 }
 
+/// What the camera got right and wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CheckReply {
+    /// The session.
+    session_id: SessionId,
+    /// Number of frames that were checked.
+    frames: usize,
+    /// Frames in a second by the median gap between their times; null where a time is missing or they do not increase.
+    frames_per_second: Option<f64>,
+    /// What limits an analysis of these frames.
+    warnings: Vec<Warning>,
+    /// How to film next time, in sentences for a swimmer.
+    advice: Vec<String>,
+}
+
 /// What an analysis takes at the most.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EstimateReply {
@@ -414,6 +429,38 @@ pub(super) async fn cancel(
     };
     let status = analysis.status.into();
     Ok(Json(CancelReply { session_id: id, analysis_id: analysis.id, status, message }))
+}
+
+/// Checks the frames for what a camera gets wrong, as an analysis does. No model is asked, and nothing is paid.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/check",
+    tag = "analysis",
+    params(("id" = SessionId, Path, description = "the session")),
+    responses(
+        (status = 200, body = CheckReply),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "there is no such session"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "the session has no frames, or a frame is not in storage as it was stored"),
+        (status = 502, body = ProblemBody, content_type = "application/problem+json", description = "storage or records gave an answer that makes no sense"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "storage or records are down, or too many frames are on their way"),
+    ),
+)]
+pub(super) async fn check(
+    State(app): State<AppState>,
+    MayRead(owner): MayRead,
+    ApiPath(id): ApiPath<SessionId>,
+) -> Result<Json<CheckReply>, ApiError> {
+    let frames = app.coach.frames(&owner, id).await?;
+    // All of them are in memory at one time, since each is compared to the one before it.
+    let _room = app.uploads.take(frames.iter().map(|it| it.size_bytes).sum())?;
+    let report = app.coach.check_frames(&owner, id).await?;
+    Ok(Json(CheckReply {
+        session_id: id,
+        frames: report.frames.len(),
+        frames_per_second: report.frames_per_second,
+        warnings: report.warnings,
+        advice: report.advice,
+    }))
 }
 
 /// What an analysis of the session takes at the most. Nobody is asked, and nothing is paid.

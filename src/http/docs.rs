@@ -1,7 +1,7 @@
 //! The description of the API, made from the types, and a page to read it on.
 
 use super::error::PROBLEM_JSON;
-use super::{analysis, chat, events, export, frames, health, sessions, usage};
+use super::{analysis, catalog, chat, events, export, frames, health, sessions, usage};
 use axum::Router;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Type;
@@ -24,6 +24,7 @@ use utoipa_swagger_ui::SwaggerUi;
     paths(
         analysis::upload,
         analysis::analyze,
+        analysis::check,
         analysis::estimate,
         analysis::cancel,
         frames::create_session,
@@ -39,6 +40,7 @@ use utoipa_swagger_ui::SwaggerUi;
         sessions::amend,
         events::listen,
         chat::ask,
+        catalog::show,
         usage::show,
         export::export,
         export::erase,
@@ -51,6 +53,7 @@ use utoipa_swagger_ui::SwaggerUi;
         (name = "frames", description = "Put frames one by one, resume, put them straight into storage, and read them."),
         (name = "sessions", description = "Read, follow, talk about and delete what is there."),
         (name = "data", description = "Everything of a caller: taken out in one file, and removed."),
+        (name = "catalog", description = "What may be said about technique."),
         (name = "usage", description = "What was used in a month, and what may be."),
         (name = "health", description = "For operators and load balancers."),
     ),

@@ -250,7 +250,7 @@ impl From<&CoachError> for Problem {
                 Self::new(S::CONFLICT, "answer_under_way", error).come_back(COME_BACK)
             }
             CoachError::ConversationFull { .. } => Self::new(S::CONFLICT, "conversation_full", error),
-            CoachError::NotAnswered(failure) => Self::unanswered(failure),
+            CoachError::NotAnswered(failure) | CoachError::NotChecked(failure) => Self::failed(failure),
             CoachError::OverBudget { .. } => Self::new(S::PAYMENT_REQUIRED, "budget_spent", error),
             CoachError::EnoughToday { .. } => {
                 Self::new(S::TOO_MANY_REQUESTS, "enough_analyses_today", error).come_back(until_tomorrow())
@@ -399,8 +399,8 @@ const UNANSWERED: [(&str, StatusCode, bool); 17] = [
 ];
 
 impl Problem {
-    /// A message that was not answered, in the words of the failure.
-    fn unanswered(failure: &Failure) -> Self {
+    /// What was not done, in the words of the failure.
+    fn failed(failure: &Failure) -> Self {
         let known = UNANSWERED.iter().find(|(code, ..)| *code == failure.code);
         let (code, status, is_passing) =
             *known.unwrap_or(&("internal", StatusCode::INTERNAL_SERVER_ERROR, false));

@@ -7,6 +7,7 @@ mod browsers;
 mod budget;
 mod cancel;
 mod chat;
+mod check;
 mod consent;
 mod conversation;
 mod costs;

@@ -243,9 +243,8 @@ async fn a_key_stands_for_one_request() {
 async fn every_route_that_creates_or_pays_takes_keys_and_refuses_what_is_none() {
     let app = TestApp::new();
     let paths = openapi::document()["paths"].as_object().unwrap();
-    let without = ["/api/v1/sessions/{id}/cancel", "/api/v1/sessions/{id}/estimate"];
-    let posts =
-        paths.iter().filter(|(path, it)| it.get("post").is_some() && !without.contains(&path.as_str()));
+    let without = ["cancel", "check", "estimate"].map(|it| format!("/api/v1/sessions/{{id}}/{it}"));
+    let posts = paths.iter().filter(|(path, it)| it.get("post").is_some() && !without.contains(path));
     let mut walked = 0;
     for (path, item) in posts {
         walked += 1;

@@ -96,7 +96,9 @@ fn body_of(operation: &Operation) -> (Option<String>, Vec<u8>) {
         "PUT /api/v1/sessions/{id}/frames/{number}" => {
             (Some("image/jpeg".to_owned()), pictures::jpeg(320, 240, 1))
         }
-        "POST /api/v1/sessions/{id}/cancel" | "POST /api/v1/sessions/{id}/claim" => nothing,
+        "POST /api/v1/sessions/{id}/cancel"
+        | "POST /api/v1/sessions/{id}/check"
+        | "POST /api/v1/sessions/{id}/claim" => nothing,
         "PATCH /api/v1/sessions/{id}" => json(json!({"retention_days": 1})),
         "POST /api/v1/sessions/{id}/chat" => json(json!({"message": "What do you see?"})),
         unknown => panic!("{unknown} is new: say here what it is sent, so that two tenants try it"),
