@@ -12,6 +12,7 @@ COPY catalog catalog
 COPY migrations migrations
 COPY prices prices
 COPY prompt prompt
+COPY web web
 COPY src src
 # Cargo goes by times of modification, and the sources may be older than the empty ones above.
 RUN touch src/lib.rs src/main.rs && cargo build --release --locked --bin swimcoach

@@ -444,6 +444,11 @@ impl Coach {
         &self.catalog
     }
 
+    /// Whether frames are shown to a model that another company runs.
+    pub fn has_third_party_model(&self) -> bool {
+        self.vision.is_third_party()
+    }
+
     /// Asks storage, records and the model whether they can do their part; each has `patience` to answer.
     pub async fn check(&self, patience: Duration) -> Checks {
         let (storage, records, model) = tokio::join!(

@@ -7,14 +7,16 @@
 
 mod access;
 mod limits;
-mod origin;
 mod moderation;
+mod origin;
+mod page;
 mod privacy;
 mod reader;
 mod records;
 
 pub use self::limits::{Quotas, RateSettings};
 pub use self::origin::AllowedOrigin;
+pub use self::page::{OpenIdClient, PageSettings};
 pub use self::privacy::PrivacySettings;
 pub use self::records::{JournalSettings, RecordSettings};
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// How callers sign in.
     pub access: AccessSettings,
+    /// What the page offers.
+    pub page: PageSettings,
     /// Where frames are kept.
     pub storage: StorageSettings,
     /// Where records are kept.
@@ -213,6 +217,7 @@ impl Settings {
         let storage = reader.storage();
         let records = reader.records();
         let access = reader.access(records.as_ref());
+        let page = reader.page();
         let journal = reader.journal();
         let model = reader.model();
         let storage_prices = reader.storage_prices();
@@ -231,6 +236,7 @@ impl Settings {
                 Ok(Self {
                     server,
                     access,
+                    page,
                     storage,
                     records,
                     journal,

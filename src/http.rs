@@ -23,14 +23,16 @@ mod range;
 mod sessions;
 mod upload;
 mod usage;
+mod web;
 
 pub use docs::openapi;
 pub use health::Readiness;
 pub use limits::{PeerAddress, RateLimits};
 pub use upload::UploadGate;
 
+use self::edge::Edge;
 use crate::coach::Coach;
-use crate::config::ServerSettings;
+use crate::config::Settings;
 use crate::identity::Identity;
 use crate::pricing::StoragePrices;
 use crate::storage::mock::MockStorageClient;
@@ -41,8 +43,6 @@ use axum::routing::{delete, get, post};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-
-use edge::Edge;
 
 /// What every handler can reach.
 #[derive(Debug, Clone)]
@@ -66,12 +66,14 @@ pub struct AppState {
 }
 
 /// The whole face of the service.
-pub fn router(state: AppState, settings: &ServerSettings) -> Router {
+pub fn router(state: AppState, settings: &Settings) -> Router {
     let max_request_bytes =
         usize::try_from(state.coach.upload_limits().max_request_bytes).unwrap_or(usize::MAX);
     // Around what creates or pays: the same request twice is done once. An upload sees to that itself.
     let once = middleware::from_fn_with_state(state.clone(), idempotency::once);
-    let edge = Edge::new(settings.public_url.as_ref(), settings.any_host);
+    let server = &settings.server;
+    let edge = Edge::new(server.public_url.as_ref(), server.any_host);
+    let page = Arc::new(web::PageConfig::new(settings, &state.coach));
     let api = Router::new()
         // What the front end calls.
         .route("/api/v1/analysis/upload", post(analysis::upload))
@@ -105,13 +107,17 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
     let mut table = api
         // What operators and load balancers call.
         .route("/health", get(health::live))
-        .route("/health/ready", get(health::ready));
+        .route("/health/ready", get(health::ready))
+        // What the page is told.
+        .route("/config.json", get(web::config).with_state(page));
     if state.mock_storage.is_some() {
         // What presigned URLs of the in-memory storage point at.
         table = table.route("/_mock/storage/{*key}", get(mock_storage::download).put(mock_storage::upload));
     }
     table
         .with_state(state.clone())
+        // What people open: /.
+        .merge(web::pages(settings))
         // What developers open: /docs and /openapi.json.
         .merge(docs::pages())
         .fallback(error::not_found)
@@ -121,7 +127,7 @@ pub fn router(state: AppState, settings: &ServerSettings) -> Router {
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(DefaultBodyLimit::max(max_request_bytes))
         .layer(middleware::from_fn_with_state((state, edge.clone()), edge::check_host))
-        .layer(layers::cors(&settings.cors))
+        .layer(layers::cors(&server.cors))
         .layer(middleware::from_fn(layers::observe))
         .layer(middleware::from_fn_with_state(edge, edge::guard))
 }

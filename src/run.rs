@@ -176,7 +176,7 @@ pub async fn serve(
         draining: draining.clone(),
         mock_storage: parts.mock_storage,
     };
-    let app = http::router(state, &settings.server);
+    let app = http::router(state, settings);
     let _stop_metrics = serve_metrics(&parts.metrics, settings.server.metrics).await?;
     coach.watch_for_left_behind();
     if let Some(interval) = settings.sweep_interval {

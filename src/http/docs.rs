@@ -1,7 +1,7 @@
 //! The description of the API, made from the types, and a page to read it on.
 
 use super::error::PROBLEM_JSON;
-use super::{analysis, catalog, chat, events, export, frames, health, sessions, usage};
+use super::{analysis, catalog, chat, events, export, frames, health, sessions, usage, web};
 use axum::Router;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Type;
@@ -46,6 +46,7 @@ use utoipa_swagger_ui::SwaggerUi;
         export::erase,
         health::live,
         health::ready,
+        web::config,
     ),
     modifiers(&Everywhere),
     tags(
@@ -56,6 +57,7 @@ use utoipa_swagger_ui::SwaggerUi;
         (name = "catalog", description = "What may be said about technique."),
         (name = "usage", description = "What was used in a month, and what may be."),
         (name = "health", description = "For operators and load balancers."),
+        (name = "page", description = "What a page is told before anybody signs in."),
     ),
 )]
 struct ApiDescription;

@@ -22,6 +22,8 @@ const PAGES: [(&str, &str); 9] = [
     ("docs/snowflake.md", include_str!("../../docs/snowflake.md")),
     ("docs/storage.md", include_str!("../../docs/storage.md")),
 ];
+const DOCKERFILE: &str = include_str!("../../Dockerfile");
+const DOCKERIGNORE: &str = include_str!("../../.dockerignore");
 const TEMPLATE: &str = include_str!("../../.env.template");
 
 #[test]
@@ -162,4 +164,31 @@ fn every_code_of_a_problem_is_described_and_no_other() {
     assert_eq!(unknown, [&""; 0], "they are described, and nothing answers so");
     let untold: Vec<_> = known.iter().filter(|it| !API.contains(&format!("`{it}`"))).collect();
     assert_eq!(untold, [&""; 0], "they are answered, and nothing is said of them");
+}
+
+#[test]
+fn the_image_is_built_from_everything_that_the_code_is() {
+    let folder = |text: &str| text.trim_start_matches("../").split_once('/').map(|(it, _)| it.to_owned());
+    let mut code = String::new();
+    read_rust(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut code);
+    let included =
+        ["include_str!(\"../", "include_str!(\"../../", "#[folder = \""].into_iter().flat_map(|it| {
+            let paths: Vec<String> = code.split(it).skip(1).filter_map(folder).collect();
+            paths
+        });
+    // The tests are in none of it, and a file beside its module is within src.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let built_in: BTreeSet<String> =
+        included.filter(|it| root.join(it).is_dir() && it != "tests").chain(["src".to_owned()]).collect();
+    assert!(built_in.len() >= 5, "{built_in:?}");
+
+    let copied =
+        DOCKERFILE.lines().filter_map(|it| it.strip_prefix("COPY ")).filter(|it| !it.starts_with("--"));
+    let copied: BTreeSet<&str> =
+        copied.filter_map(|it| it.rsplit_once(' ')).flat_map(|it| it.0.split(' ')).collect();
+    let let_in: BTreeSet<&str> = DOCKERIGNORE.lines().filter_map(|it| it.strip_prefix('!')).collect();
+
+    assert_eq!(let_in, copied);
+    let missing: Vec<_> = built_in.iter().filter(|it| !copied.contains(it.as_str())).collect();
+    assert_eq!(missing, [&""; 0]);
 }

@@ -10,6 +10,7 @@ mod docs;
 mod frames;
 mod fuzz;
 mod journal;
+mod page;
 mod process;
 mod prompt;
 mod review;

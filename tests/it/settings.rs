@@ -304,6 +304,7 @@ fn a_way_to_sign_in_that_could_not_work_or_would_let_in_strangers_is_refused_in_
         (&[("OIDC_ISSUER", "clerk.coach.example"), page], "OIDC_ISSUER must be an https URL"),
         (&[("OIDC_ISSUER", "https://clerk.coach.example/?a=b"), page], "OIDC_ISSUER must be an https URL"),
         (&[clerk, page, ("OIDC_JWKS_URL", "http://clerk.coach.example/jwks")], "OIDC_JWKS_URL must be https"),
+        (&[("OIDC_CLIENT_ID", "page")], "OIDC_CLIENT_ID needs OIDC_ISSUER"),
     ] {
         let problem = only_problem(mocks_with(settings));
 

@@ -46,7 +46,7 @@ async fn readiness(store: &Arc<JournaledSessionStore>) -> (StatusCode, Value, Va
         mock_storage: None,
     };
     let request = Request::get("/health/ready").body(Body::empty()).unwrap();
-    let answer = router(state, &settings.server).oneshot(request).await.unwrap();
+    let answer = router(state, &settings).oneshot(request).await.unwrap();
     let status = answer.status();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap();

@@ -106,7 +106,7 @@ impl TestApp {
             draining: draining.clone(),
             mock_storage: Some(Arc::clone(&storage.inner)),
         };
-        let router = http::router(state, &settings.server);
+        let router = http::router(state, &settings);
         Self { settings, router, coach, readiness, draining, storage, records, vision, metrics, token: None }
     }
 

@@ -1,0 +1,195 @@
+// Sends the frames of a clip, one by one, so that what has arrived need not be sent again: after a connection that was
+// lost it goes on by itself, after a reload when it is asked to.
+
+import { api, config } from "./api.js";
+import { direct } from "./direct.js";
+import { each, newKey, Problem, untilDone } from "./http.js";
+import * as pending from "./pending.js";
+
+/** Frames under way at one time: enough to fill the line, few enough that a lost connection costs little. */
+const AT_ONCE = 3;
+/** With these the same frames cannot get there; sending them again changes nothing. */
+const FINAL = new Set([404, 409, 410, 413, 415, 422]);
+
+/** The upload of this page, kept here so that a browser that keeps nothing can go on with it until a reload. */
+let own = null;
+
+addEventListener("swimcoach:signed-out", () => { own = null; });
+
+/**
+ * Uploads frames into a new session.
+ *
+ * @param {object} what
+ * @param {{ number: number, blob: Blob, timestamp_ms: number|null }[]} what.frames numbered from 1
+ * @param {object} what.terms the body of POST /sessions
+ * @param {object} [options]
+ * @param {AbortSignal} [options.signal] which stops it; what was sent stays until {@link discardUpload}
+ * @param {(progress: { sent: number, total: number, bytesSent: number, bytesTotal: number, waiting: boolean }) => void}
+ *   [options.onProgress] `waiting`: the connection is lost, and it goes on by itself
+ * @returns {Promise<string>} the id of the session
+ * @throws {Problem} when frames or terms are refused: then nothing of it is kept, here or there
+ */
+export async function startUpload({ frames, terms }, options = {}) {
+  const createdAt = new Date().toISOString();
+  const upload = { id: newKey(), key: newKey(), createdAt, terms, total: frames.length, sent: 0, sessionId: null };
+  own = { upload, frames };
+  // Before anything is sent: whoever closes the page in between can find the session by its key.
+  await pending.keep(upload, frames.map(({ number, blob, timestamp_ms }) => ({ number, blob, timestamp_ms })));
+  return run(own, options);
+}
+
+/**
+ * The upload that broke off, if there is one.
+ *
+ * @returns {Promise<null | { sent: number, total: number, terms: object, createdAt: string }>}
+ */
+export async function interruptedUpload() {
+  const upload = await interrupted();
+  if (!upload) return null;
+  const { sent, total, terms, createdAt } = upload;
+  return { sent, total, terms, createdAt };
+}
+
+/** Goes on with the upload that broke off; options and result as of {@link startUpload}. */
+export async function resumeUpload(options = {}) {
+  const upload = await interrupted();
+  if (!upload) throw new Error("there is no upload to resume");
+  if (own?.upload.id !== upload.id) own = { upload, frames: await pending.framesOf(upload.id) };
+  return run(own, options);
+}
+
+/** Forgets the upload that is not finished, here and at the service. */
+export async function discardUpload() {
+  const upload = own?.upload ?? (await interrupted());
+  if (upload) await discard(upload);
+}
+
+async function discard(upload) {
+  if (own?.upload === upload) own = null;
+  upload.discarded = true;
+  await pending.forgetFrames(upload);
+  await removeSession(upload);
+}
+
+/** The newest upload that nobody goes on with, in this page or in another one. */
+async function interrupted() {
+  const uploads = await pending.all();
+  for (const upload of uploads.filter((it) => it.discarded)) removeSession(upload);
+  if (own) return own.isRunning ? null : own.upload;
+  const running = new Set((await navigator.locks?.query())?.held.map((it) => it.name));
+  return uploads.find((it) => !it.discarded && !running.has(lockName(it))) ?? null;
+}
+
+const lockName = (upload) => `swimcoach.upload.${upload.id}`;
+
+/** Deletes the half session of an upload. Without a connection it stays noted, and the next page tries it again. */
+async function removeSession(upload) {
+  try {
+    // The answer that told the id may have been lost; asked with the same key, the service tells it again.
+    const id = upload.sessionId ?? (await api.createSession(upload.terms, upload.key)).session_id;
+    // An analysis that was paid for is none of half an upload.
+    if ((await api.session(id)).status === "pending") await api.deleteSession(id);
+  } catch (error) {
+    if (!(error instanceof Problem) || !FINAL.has(error.status)) return console.warn(error);
+  }
+  await pending.forget(upload.id);
+}
+
+async function run(it, options) {
+  it.isRunning = true;
+  const work = () => send(it, options);
+  try {
+    // Held so that other windows do not take it for one that broke off.
+    return await (navigator.locks?.request(lockName(it.upload), { signal: options.signal }, work) ?? work());
+  } catch (error) {
+    if (error instanceof Problem && FINAL.has(error.status)) await discard(it.upload);
+    throw error;
+  } finally {
+    it.isRunning = false;
+  }
+}
+
+async function send(it, { signal, onProgress }) {
+  const { upload, frames } = it;
+  const progress = new Progress(frames, upload, onProgress);
+  const steady = (work) => untilDone(work, { signal, onWaiting: () => progress.wait() });
+  const { uploads } = await steady(config);
+  const kept = await openSession(upload, steady, signal);
+  frames.filter((frame) => kept.has(frame.number)).forEach((frame) => progress.add(frame));
+  const lacking = frames.filter((frame) => !kept.has(frame.number));
+  const rest = uploads.direct ? await direct(upload.sessionId, lacking, { signal, steady, progress }) : lacking;
+  await each(rest, AT_ONCE, signal, async (frame, stop) => {
+    await untilDone(() => put(upload.sessionId, frame, stop), { signal: stop, onWaiting: () => progress.wait() });
+    progress.add(frame);
+  });
+  if (own === it) own = null;
+  await pending.forget(upload.id);
+  return upload.sessionId;
+}
+
+/** The numbers of the frames that the session has; the session is made where there is none (any more). */
+async function openSession(upload, steady, signal) {
+  for (;;) {
+    const isNew = !upload.sessionId;
+    if (isNew) {
+      const made = await steady(() => api.createSession(upload.terms, upload.key, signal));
+      upload.sessionId = made.session_id;
+      await pending.update(upload);
+    }
+    try {
+      const frames = await steady(() => api.frames(upload.sessionId, signal));
+      return new Set(frames.map((it) => it.number));
+    } catch (error) {
+      if (isNew || error.code !== "session_not_found") throw error;
+      // It was deleted or has expired since. The old key would only tell of the old session.
+      Object.assign(upload, { sessionId: null, key: newKey() });
+    }
+  }
+}
+
+async function put(id, frame, signal) {
+  const bytes = await pending.bytesOf(frame);
+  const { number, timestamp_ms } = frame;
+  await api.putFrame(id, { number, timestamp_ms, bytes, sha256: await digest(bytes) }, signal);
+}
+
+/** The SHA-256 of the bytes in hex. Pages that did not come by https or from this machine have no `crypto.subtle`. */
+async function digest(bytes) {
+  if (!crypto.subtle) return null;
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(hash, (it) => it.toString(16).padStart(2, "0")).join("");
+}
+
+/** Counts what has arrived, and tells it. */
+class Progress {
+  #told;
+  #on;
+  #upload;
+
+  constructor(frames, upload, on) {
+    const bytesTotal = frames.reduce((sum, it) => sum + it.blob.size, 0);
+    this.#told = { sent: 0, total: frames.length, bytesSent: 0, bytesTotal, waiting: false };
+    this.#on = on;
+    this.#upload = upload;
+    this.#tell();
+  }
+
+  add(frame) {
+    this.#told.sent += 1;
+    this.#told.bytesSent += frame.blob.size;
+    this.#told.waiting = false;
+    this.#upload.sent = this.#told.sent;
+    pending.update(this.#upload);
+    this.#tell();
+  }
+
+  wait() {
+    if (this.#told.waiting) return;
+    this.#told.waiting = true;
+    this.#tell();
+  }
+
+  #tell() {
+    this.#on?.({ ...this.#told });
+  }
+}
