@@ -116,8 +116,6 @@ pub fn router(state: AppState, settings: &Settings) -> Router {
     }
     table
         .with_state(state.clone())
-        // What people open: /.
-        .merge(web::pages(settings))
         // What developers open: /docs and /openapi.json.
         .merge(docs::pages())
         .fallback(error::not_found)
@@ -128,6 +126,8 @@ pub fn router(state: AppState, settings: &Settings) -> Router {
         .layer(DefaultBodyLimit::max(max_request_bytes))
         .layer(middleware::from_fn_with_state((state, edge.clone()), edge::check_host))
         .layer(layers::cors(&server.cors))
+        // What people open: /. Pages of other origins have no use for its files.
+        .merge(web::pages(settings))
         .layer(middleware::from_fn(layers::observe))
         .layer(middleware::from_fn_with_state(edge, edge::guard))
 }

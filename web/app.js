@@ -67,8 +67,6 @@ async function start() {
   });
   addEventListener("swimcoach:refresh", route);
   if ("serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(console.warn);
-  // All of them now, so that no view comes of a later version than the others.
-  await Promise.all(VIEWS.map(([, load]) => load())).catch(console.warn);
 }
 
 start().catch((error) => fill(main, h("h1", {}, "SwimCoach"), problemNotice(error, () => location.reload())));

@@ -135,9 +135,11 @@ function refresh() {
 }
 
 async function fetchSet() {
-  const responses = await Promise.all(SHELL.map(fetchFile));
-  const digest = await digestOf(responses);
   const before = await keptSets();
+  // What the first visit loaded a moment ago need not be asked for again.
+  const mode = before.length ? "no-cache" : "force-cache";
+  const responses = await Promise.all(SHELL.map((path) => fetchFile(path, mode)));
+  const digest = await digestOf(responses);
   if (before.at(-1)?.endsWith(digest)) return before.at(-1);
   const name = `${KEPT}${Date.now()}-${digest}`;
   try {
@@ -153,8 +155,8 @@ async function fetchSet() {
   return name;
 }
 
-async function fetchFile(path) {
-  const response = await fetch(path, { cache: "no-cache" });
+async function fetchFile(path, mode) {
+  const response = await fetch(path, { cache: mode });
   // A network that wants a sign-in of its own sends elsewhere.
   if (!response.ok || response.redirected) throw new Error(`${path}: ${response.status}`);
   return response;

@@ -8,6 +8,8 @@ import * as pending from "./pending.js";
 
 /** Frames under way at one time: enough to fill the line, few enough that a lost connection costs little. */
 const AT_ONCE = 3;
+/** How long a page that was closed may still count as open, in ms. */
+const FAREWELL_MS = 2_000;
 /** With these the same frames cannot get there; sending them again changes nothing. */
 const FINAL = new Set([404, 409, 410, 413, 415, 422]);
 
@@ -76,8 +78,17 @@ async function interrupted() {
   const uploads = await pending.all();
   for (const upload of uploads.filter((it) => it.discarded)) removeSession(upload);
   if (own) return own.isRunning ? null : own.upload;
-  const running = new Set((await navigator.locks?.query())?.held.map((it) => it.name));
-  return uploads.find((it) => !it.discarded && !running.has(lockName(it))) ?? null;
+  for (const upload of uploads.filter((it) => !it.discarded)) {
+    if (!(await isRunningElsewhere(upload))) return upload;
+  }
+  return null;
+}
+
+/** Whether another page sends it. The lock of a page that was just closed is held for a moment longer. */
+async function isRunningElsewhere(upload) {
+  if (!navigator.locks) return false;
+  const signal = AbortSignal.timeout(FAREWELL_MS);
+  return navigator.locks.request(lockName(upload), { signal }, () => false).catch(() => true);
 }
 
 const lockName = (upload) => `swimcoach.upload.${upload.id}`;

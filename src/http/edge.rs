@@ -18,14 +18,22 @@ const OWN_FILES: &str = "default-src 'none'; script-src 'self'; style-src 'self'
                          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What every answer says, unless it says something else.
-const ALWAYS: [(HeaderName, &str); 6] = [
+const ALWAYS: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+/// What every answer says besides that a browser might open as a document.
+const OPENED: [(HeaderName, &str); 3] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
-    (header::CACHE_CONTROL, "no-store"),
 ];
+
+/// Marks an answer that is a part of the page, such as a style sheet, which is loaded and never opened. The page has
+/// many, and on a phone each header counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageFile;
 
 /// How the service is reached from outside.
 #[derive(Debug, Clone)]
@@ -85,10 +93,12 @@ pub(super) async fn check_host(
 pub(super) async fn guard(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     let is_page = request.uri().path().starts_with("/docs");
     let mut response = next.run(request).await;
+    let is_opened = response.extensions().get::<PageFile>().is_none();
     let headers = response.headers_mut();
     let policy = if is_page { OWN_FILES } else { NOTHING };
     let transport = edge.is_private.then_some((header::STRICT_TRANSPORT_SECURITY, "max-age=63072000"));
-    let always = ALWAYS.into_iter().chain([(header::CONTENT_SECURITY_POLICY, policy)]).chain(transport);
+    let opened = OPENED.into_iter().chain([(header::CONTENT_SECURITY_POLICY, policy)]);
+    let always = ALWAYS.into_iter().chain(transport).chain(opened.filter(|_| is_opened));
     for (name, value) in always {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

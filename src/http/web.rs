@@ -2,7 +2,8 @@
 //!
 //! A debug build reads the files when they are asked for, so that a change is there after a reload.
 
-use super::error::ApiError;
+use super::edge::PageFile;
+use super::error::{self, ApiError};
 use crate::coach::Coach;
 use crate::config::{ModelSettings, Settings, StorageSettings};
 use crate::consent::Subject;
@@ -22,6 +23,8 @@ use utoipa::ToSchema;
 
 /// The file that is shown at `/`.
 const INDEX: &str = "index.html";
+/// What opens it without a connection.
+const WORKER: &str = "sw.js";
 /// A copy may be kept, and is asked about each time: a new version is there at once.
 const CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// The page films, where it is asked to.
@@ -187,26 +190,31 @@ pub(super) fn pages(settings: &Settings) -> Router {
         };
         pages = pages.route(&route, get(show));
     }
-    pages.layer(CompressionLayer::new())
+    pages.method_not_allowed_fallback(error::method_not_allowed).layer(CompressionLayer::new())
 }
 
 fn answer(path: &str, file: EmbeddedFile, headers: &HeaderMap, policy: HeaderValue) -> Response {
     // Weak, since the same file may be sent compressed.
-    let etag = format!("W/\"{}\"", hex::encode(file.metadata.sha256_hash())).parse::<ETag>().ok();
-    let head = [
-        (header::CACHE_CONTROL, CACHE),
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (HeaderName::from_static("permissions-policy"), FEATURES),
-    ];
+    let digest = u64::from_be_bytes(*file.metadata.sha256_hash().first_chunk().unwrap_or(&[0; 8]));
+    let etag = format!("W/\"{digest:016x}\"").parse::<ETag>().ok();
     let known = headers.typed_get::<IfNoneMatch>();
     let is_known = etag.as_ref().zip(known).is_some_and(|(etag, known)| !known.precondition_passes(etag));
     let mut response = if is_known {
-        (StatusCode::NOT_MODIFIED, head).into_response()
+        StatusCode::NOT_MODIFIED.into_response()
     } else {
-        (head, [(header::CONTENT_TYPE, content_type(path))], file.data).into_response()
+        ([(header::CONTENT_TYPE, content_type(path))], file.data).into_response()
     };
+    let head = response.headers_mut();
+    head.insert(header::CACHE_CONTROL, CACHE);
     if let Some(etag) = etag {
-        response.headers_mut().typed_insert(etag);
+        head.typed_insert(etag);
+    }
+    // All other files are loaded by these two.
+    if [INDEX, WORKER].contains(&path) {
+        head.insert(header::CONTENT_SECURITY_POLICY, policy);
+        head.insert(HeaderName::from_static("permissions-policy"), FEATURES);
+    } else {
+        response.extensions_mut().insert(PageFile);
     }
     response
 }

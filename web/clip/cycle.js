@@ -11,8 +11,11 @@ const LAGS_MS = { least: 400, most: 2400 };
 export const FINE_MS = 80;
 /** Below it the repetition is that of one arm; a cycle has both. */
 const ONE_ARM_MS = 900;
-/** The least correlation that counts as a repetition. */
+/** The least correlation of motion, and the least likeness of pictures, that count as a repetition. */
 const REPEATS = 0.3;
+const ALIKE = 0.15;
+/** How finely lags are told apart. */
+const STEP_MS = 40;
 /** Steps of brightness by which a pixel differs that shows the same. */
 const NOISE = 2;
 /** Movement is hardly lost between frames of this many a second, and more of them show nothing new. */
@@ -55,11 +58,16 @@ export function isSame(grey, other) {
 export function motionSignal(probes) {
   return probes.slice(1).map((probe, i) => {
     const before = probes[i];
-    let sum = 0;
-    for (let p = 0; p < probe.grey.length; p++) sum += Math.abs(probe.grey[p] - before.grey[p]);
     const seconds = (probe.ms - before.ms) / 1000;
-    return { ms: (before.ms + probe.ms) / 2, motion: sum / (probe.grey.length || 1) / seconds };
+    return { ms: (before.ms + probe.ms) / 2, motion: difference(before.grey, probe.grey) / seconds };
   });
+}
+
+/** The mean difference of the pixels of two pictures. */
+function difference(grey, other) {
+  let sum = 0;
+  for (let i = 0; i < grey.length; i++) sum += Math.abs(grey[i] - other[i]);
+  return sum / (grey.length || 1);
 }
 
 /** Times in ms of a first look over a whole clip: about two a second, and at most 40. */
@@ -85,37 +93,69 @@ export function liveliest(signal, durationMs) {
 }
 
 /**
- * How long a movement takes until it comes again, by the autocorrelation of the motion.
+ * How long a movement takes until it comes again: by how alike pictures are that lie so far apart, or, where the
+ * camera moves along and no picture comes again, by the rhythm of the motion.
  *
- * @param {{ms: number, motion: number}[]} signal in the order of time
+ * @param {{ms: number, grey: Uint8Array}[]} probes in the order of time
  * @returns {number|null} ms of a whole cycle with both arms, or null where nothing repeats
  */
-export function cycleLength(signal) {
-  if (signal.length < 8) return null;
-  const stepMs = FINE_MS / 2;
-  const correlations = autocorrelation(evenly(signal, stepMs));
-  const isPeak = (lag) => correlations[lag] >= correlations[lag - 1] && correlations[lag] >= (correlations[lag + 1] ?? -1);
+export function cycleLength(probes) {
+  if (probes.length < 8) return null;
+  const periodMs = period(likeness(probes), ALIKE) ?? period(rhythm(motionSignal(probes)), REPEATS);
+  return periodMs !== null && periodMs < ONE_ARM_MS ? 2 * periodMs : periodMs;
+}
+
+/**
+ * The shortest lag at which something repeats about as well as at the best one: twice a period repeats as well.
+ *
+ * @param {number[]} strengths for lags of 0, 1, 2 … steps
+ * @param {number} least strength that counts
+ */
+function period(strengths, least) {
+  const isPeak = (lag) => strengths[lag] >= strengths[lag - 1] && strengths[lag] >= (strengths[lag + 1] ?? Infinity);
   const peaks = [];
-  for (let lag = Math.ceil(LAGS_MS.least / stepMs); lag < correlations.length && lag * stepMs <= LAGS_MS.most; lag++) {
-    if (isPeak(lag) && correlations[lag] > REPEATS) peaks.push(lag);
+  for (let lag = Math.ceil(LAGS_MS.least / STEP_MS); lag * STEP_MS <= LAGS_MS.most && lag < strengths.length; lag++) {
+    if (isPeak(lag) && strengths[lag] > least) peaks.push(lag);
   }
   if (peaks.length === 0) return null;
-  // Twice a period repeats as well as the period: the first that is about as good as the best is the period.
-  const best = Math.max(...peaks.map((lag) => correlations[lag]));
-  const periodMs = peaks.find((lag) => correlations[lag] >= 0.85 * best) * stepMs;
-  return periodMs < ONE_ARM_MS ? 2 * periodMs : periodMs;
+  const best = Math.max(...peaks.map((lag) => strengths[lag]));
+  return peaks.find((lag) => strengths[lag] >= 0.85 * best) * STEP_MS;
+}
+
+/** For each lag, how much more alike pictures are that lie so far apart than any two: 0 as much, 1 the same. */
+function likeness(probes) {
+  const lags = Array.from({ length: Math.floor(LAGS_MS.most / STEP_MS) + 2 }, () => []);
+  probes.forEach((probe, i) => {
+    for (const later of probes.slice(i + 1)) {
+      lags[Math.round((later.ms - probe.ms) / STEP_MS)]?.push(difference(probe.grey, later.grey));
+    }
+  });
+  const differences = lags.map((it) => (it.length < 4 ? null : mean(it)));
+  const usual = mean(differences.filter((it) => it !== null));
+  // Lags that hardly any two pictures have say nothing.
+  return smooth(differences.map((it) => (it === null || usual === 0 ? 0 : 1 - it / usual)), 1);
+}
+
+/** For each lag, how well the motion correlates with itself. */
+function rhythm(signal) {
+  return autocorrelation(smooth(evenly(signal), 2));
 }
 
 /** The motion at even steps, between what was measured. */
-function evenly(signal, stepMs) {
+function evenly(signal) {
   const values = [];
   let i = 0;
-  for (let { ms } = signal[0]; ms <= signal.at(-1).ms; ms += stepMs) {
+  for (let { ms } = signal[0]; ms <= signal.at(-1).ms; ms += STEP_MS) {
     while (i < signal.length - 2 && signal[i + 1].ms < ms) i++;
     const share = (ms - signal[i].ms) / (signal[i + 1].ms - signal[i].ms);
     values.push(signal[i].motion + share * (signal[i + 1].motion - signal[i].motion));
   }
   return values;
+}
+
+/** A series without its jitter: each value the mean of those around it. */
+function smooth(values, reach) {
+  return values.map((_, at) => mean(values.slice(Math.max(0, at - reach), at + reach + 1)));
 }
 
 /** The correlation of a series with itself, for lags up to two thirds of its length, where enough overlaps. */
@@ -133,15 +173,15 @@ function autocorrelation(series) {
 /**
  * The part of the clip to look at closely: a little more than a cycle, where most moves.
  *
- * @param {{ms: number, motion: number}[]} signal of the closer look
+ * @param {{ms: number, grey: Uint8Array}[]} probes of the closer look
  * @param {number} durationMs of the clip
  * @returns {{startMs: number, lengthMs: number}}
  */
-export function suggestWindow(signal, durationMs) {
-  const cycleMs = cycleLength(signal);
+export function suggestWindow(probes, durationMs) {
+  const cycleMs = cycleLength(probes);
   const wantedMs = cycleMs === null ? USUAL_MS : clamp(cycleMs * 1.15, 1200, 2400);
   const lengthMs = Math.round(Math.min(wantedMs, durationMs));
-  return fitWindow({ startMs: bestStart(signal, lengthMs, durationMs), lengthMs }, durationMs);
+  return fitWindow({ startMs: bestStart(motionSignal(probes), lengthMs, durationMs), lengthMs }, durationMs);
 }
 
 /** The start of the span with most motion. A jolt counts no more than movement that lasts, the middle is preferred. */

@@ -1,6 +1,8 @@
 // From a clip or pictures to the frames that are sent: the scan, the burst with its wide frames, the re-encoding.
 
-import { FINE_MS, fineScan, fineSpan, greyOf, isSame, liveliest, motionSignal, planFrames, suggestWindow, wideScan } from "./cycle.js";
+import {
+  FINE_MS, fineScan, fineSpan, greyOf, isSame, liveliest, motionSignal, planFrames, suggestWindow, wideScan,
+} from "./cycle.js";
 import { toJpeg } from "./jpeg.js";
 
 /**
@@ -36,7 +38,7 @@ export async function scan(clip, { signal, onThumb, onProgress }) {
   });
   const span = fineSpan(durationMs, liveliest(motionSignal(wide), durationMs));
   const fine = await lookCloser(clip, span, grey, signal, (share) => onProgress((1 + share) / 2));
-  return suggestWindow(motionSignal(fine), durationMs);
+  return suggestWindow(fine, durationMs);
 }
 
 async function seekThrough(clip, times, grey, signal, onSeen) {
@@ -53,7 +55,7 @@ async function seekThrough(clip, times, grey, signal, onSeen) {
 async function lookCloser(clip, span, grey, signal, onProgress) {
   const probes = [];
   await clip.watch(span, signal, (ms) => {
-    if (ms < (probes.at(-1)?.ms ?? -Infinity) + FINE_MS / 2) return;
+    if (ms < (probes.at(-1)?.ms ?? -Infinity) + FINE_MS * 0.8) return;
     probes.push({ ms, grey: grey() });
     onProgress((ms - span.startMs) / span.lengthMs);
   });

@@ -47,11 +47,14 @@ function notices(frames, leftOut) {
   const hasTimes = frames.every((it) => it.timestamp_ms !== null);
   return [
     !hasTimes && h("p", { class: "small" }, t("clip.no_times")),
-    leftOut.length > 0 && h("p", { class: "notice warning" }, t("clip.left_out", { n: leftOut.length, names: leftOut.join(", ") })),
+    leftOut.length > 0 && h("p", { class: "notice warning" },
+      t("clip.left_out", { n: leftOut.length, names: leftOut.join(", ") })),
   ].filter(Boolean);
 }
 
 /** The frames as they are sent, numbered from 1. */
 function numbered(frames) {
-  return frames.map(({ blob, timestamp_ms, width, height }, i) => ({ number: i + 1, blob, timestamp_ms, width, height }));
+  return frames.map(({ blob, timestamp_ms, width, height }, i) => (
+    { number: i + 1, blob, timestamp_ms, width, height }
+  ));
 }

@@ -65,7 +65,8 @@ let wasWaiting = false;
 
 /** How far it is, in words. A screen reader is told only when the connection is lost, and when it is back. */
 function wordsOf({ sent, total, bytesTotal, waiting }) {
-  const words = waiting ? t("clip.waiting", { sent, total }) : t("clip.sent", { sent, total, size: formatBytes(bytesTotal) });
+  const size = formatBytes(bytesTotal);
+  const words = waiting ? t("clip.waiting", { sent, total }) : t("clip.sent", { sent, total, size });
   if (waiting !== wasWaiting) announce(words);
   wasWaiting = waiting;
   return words;

@@ -19,7 +19,8 @@ export class Strip {
     this.#onChange = onChange;
     this.#items = frames.map((frame, i) => this.#item(frame, i));
     this.count = h("p", { class: "small" });
-    this.list = h("ul", { id: "strip", class: "strip", "aria-label": t("clip.strip") }, this.#items.map((it) => it.element));
+    const elements = this.#items.map((it) => it.element);
+    this.list = h("ul", { id: "strip", class: "strip", "aria-label": t("clip.strip") }, elements);
     this.element = h("div", { class: "clip-strip" }, this.list, this.count);
     this.#tell();
   }
@@ -45,11 +46,13 @@ export class Strip {
 
   #item(frame, i) {
     const name = nameOf(frame, i);
-    const open = { class: "strip-picture", "aria-label": name, "aria-haspopup": "dialog", onclick: () => this.#open(i) };
+    const open = h("button", {
+      type: "button", class: "strip-picture", "aria-label": name, "aria-haspopup": "dialog", onclick: () => this.#open(i),
+    }, frame.thumb);
     const toggle = h("button", { type: "button", class: "strip-toggle", onclick: () => this.#toggle(i) });
     const caption = frame.timestamp_ms === null ? String(i + 1) : formatSeconds(frame.timestamp_ms);
     const element = h("li", {},
-      h("button", { type: "button", ...open }, frame.thumb),
+      open,
       toggle,
       h("span", { class: "small", "aria-hidden": "true" }, caption));
     const item = { frame, name, element, toggle, isOut: false };

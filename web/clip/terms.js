@@ -4,7 +4,7 @@ import { h } from "../dom.js";
 import { t } from "../i18n.js";
 
 const STROKES = ["freestyle", "backstroke", "breaststroke", "butterfly", "mixed"];
-const VIEWS = ["side", "front", "rear", "overhead", "oblique", "mixed", "unknown"];
+const VIEWS = ["side", "front", "rear", "overhead", "oblique", "mixed"];
 const SUBJECTS = ["adult", "minor_13_17", "under_13"];
 
 /** The form; `element` is to be shown. */
@@ -62,22 +62,25 @@ export class Terms {
   #more() {
     const view = h("select", { name: "view", id: "view" },
       h("option", { value: "" }, t("clip.view_unsaid")),
-      VIEWS.filter((it) => it !== "unknown").map((it) => h("option", { value: it }, t(`clip.view_${it}`))));
+      VIEWS.map((it) => h("option", { value: it }, t(`clip.view_${it}`))));
     return h("details", { class: "clip-more" },
       h("summary", {}, t("clip.more")),
       field("user_notes", t("clip.question"), h("textarea", {
         name: "user_notes", id: "user_notes", maxlength: "2000", rows: "3", placeholder: t("clip.question_such_as"),
       })),
       field("view", t("clip.view"), view),
-      field("title", t("clip.name"), h("input", { name: "title", id: "title", type: "text", maxlength: "200", autocomplete: "off" })));
+      field("title", t("clip.name"), h("input", {
+        name: "title", id: "title", type: "text", maxlength: "200", autocomplete: "off",
+      })));
   }
 
   #consent() {
-    const { when_unsaid } = this.#config.consent;
-    const words = h("span", {});
+    const usual = this.#config.consent.when_unsaid ?? "adult";
+    const words = h("span", {}, this.#statement(usual));
     this.#agreed = h("input", { type: "checkbox", id: "consent", "aria-describedby": "consent-error" });
-    this.error = h("p", { class: "clip-error", id: "consent-error", role: "alert", hidden: true }, t("clip.consent_missing"));
-    const subjects = choices("subject", t("clip.whose"), SUBJECTS, (it) => t(`clip.whose_${it}`), when_unsaid ?? "adult");
+    const error = { class: "clip-error", id: "consent-error", role: "alert", hidden: true };
+    this.error = h("p", error, t("clip.consent_missing"));
+    const subjects = choices("subject", t("clip.whose"), SUBJECTS, (it) => t(`clip.whose_${it}`), usual);
     const tell = () => {
       words.textContent = this.#statement(new FormData(this.form).get("subject"));
       // What was agreed to was another sentence.
@@ -88,8 +91,8 @@ export class Terms {
       this.error.hidden = true;
       this.#agreed.removeAttribute("aria-invalid");
     });
-    words.textContent = this.#statement(when_unsaid ?? "adult");
-    return [subjects, h("div", { class: "clip-consent" }, h("label", { class: "choice" }, this.#agreed, words), this.error)];
+    const choice = h("label", { class: "choice" }, this.#agreed, words);
+    return [subjects, h("div", { class: "clip-consent" }, choice, this.error)];
   }
 
   #statement(subject) {

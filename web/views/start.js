@@ -53,14 +53,14 @@ async function walk(main, place, signal) {
 /** The first step, with what else there is to be said before. */
 async function first(place, { settings, signal, trouble }) {
   if (mustSignIn(settings)) {
-    place.append(h("p", { class: "notice" }, t("clip.sign_in"), " ", h("a", { href: "#/account" }, t("common.sign_in"))));
+    const link = h("a", { href: "#/account" }, t("common.sign_in"));
+    place.append(h("p", { class: "notice" }, t("clip.sign_in"), " ", link));
   }
-  const notice = h("div", {});
-  place.append(notice);
-  const resumed = new Promise((resolve) => offerToResume(notice, () => resolve({ resume: true })));
+  const resumed = Promise.withResolvers();
+  await offerToResume(place, () => resumed.resolve({ resume: true }));
   const step = stoppable(signal);
   try {
-    return await Promise.race([resumed, choose(place, { signal: step.signal, trouble })]);
+    return await Promise.race([resumed.promise, choose(place, { signal: step.signal, trouble })]);
   } finally {
     step.stop();
   }
@@ -73,12 +73,13 @@ function mustSignIn({ sign_in: { required, anonymous } }) {
 async function offerToResume(place, resume) {
   const upload = await interruptedUpload().catch(console.warn);
   if (!upload) return;
+  const notice = h("div", {});
   const discard = () => {
-    fill(place);
+    fill(notice);
     discardUpload().catch(console.warn);
     document.getElementById("clip-file")?.focus();
   };
-  fill(place, interruptedNotice(upload, resume, discard));
+  place.append(fill(notice, interruptedNotice(upload, resume, discard)));
 }
 
 async function goOn(main, signal) {

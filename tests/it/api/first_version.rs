@@ -56,6 +56,36 @@ impl FrontEnd {
         })
         .await
     }
+
+    /// Lists the sessions, talks about this one, and claims it.
+    async fn reads_on(&self, id: &str) {
+        let listed = self.get("/api/v1/sessions/").await.json();
+        assert_eq!(listed.as_array().unwrap().len(), 1);
+        assert_fields(&listed[0], &SESSION);
+
+        let chat =
+            self.post(&format!("{}/chat", session_path(id)), &json!({"message": "Which frame?"})).await;
+        assert_eq!(chat.status, StatusCode::OK);
+        assert_fields(
+            &chat.json(),
+            &[
+                ("session_id", "string"),
+                ("user_message", "string"),
+                ("assistant_message", "string"),
+                ("message_count", "number"),
+            ],
+        );
+        for message in self.get(&session_path(id)).await.json()["messages"].as_array().unwrap() {
+            assert_fields(message, &[("role", "string"), ("content", "string"), ("timestamp", "string")]);
+        }
+
+        let claim = self.post(&format!("{}/claim", session_path(id)), &json!({})).await;
+        assert_eq!(claim.status, StatusCode::OK);
+        assert_fields(
+            &claim.json(),
+            &[("session_id", "string"), ("user_id", "string"), ("message", "string")],
+        );
+    }
 }
 
 /// Fails unless the answer has each of these fields, as this type of JSON.
@@ -143,29 +173,7 @@ async fn the_first_versions_front_end_goes_its_whole_way() {
         );
     }
 
-    let listed = front_end.get("/api/v1/sessions/").await.json();
-    assert_eq!(listed.as_array().unwrap().len(), 1);
-    assert_fields(&listed[0], &SESSION);
-
-    let chat =
-        front_end.post(&format!("{}/chat", session_path(id)), &json!({"message": "Which frame?"})).await;
-    assert_eq!(chat.status, StatusCode::OK);
-    assert_fields(
-        &chat.json(),
-        &[
-            ("session_id", "string"),
-            ("user_message", "string"),
-            ("assistant_message", "string"),
-            ("message_count", "number"),
-        ],
-    );
-    for message in front_end.get(&session_path(id)).await.json()["messages"].as_array().unwrap() {
-        assert_fields(message, &[("role", "string"), ("content", "string"), ("timestamp", "string")]);
-    }
-
-    let claim = front_end.post(&format!("{}/claim", session_path(id)), &json!({})).await;
-    assert_eq!(claim.status, StatusCode::OK);
-    assert_fields(&claim.json(), &[("session_id", "string"), ("user_id", "string"), ("message", "string")]);
+    front_end.reads_on(id).await;
 
     let other = FrontEnd { app: app.clone(), key, user: "user_other" };
     assert_eq!(other.get("/api/v1/sessions/").await.json(), json!([]));
