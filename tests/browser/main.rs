@@ -10,17 +10,20 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod accessibility;
+mod direct;
 mod first_visit;
 mod interruptions;
 mod keyboard;
 mod language;
 mod offline;
+mod parts;
 mod sign_in;
 mod whole_way;
 
 mod browser;
 mod eventually;
 mod line;
+mod provider;
 mod service;
 mod steps;
 mod webdriver;

@@ -1,8 +1,10 @@
-//! Signing in with a key, where the operator asks for that.
+//! Signing in with a key or by a provider, where the operator asks for that.
 
 use super::browser::{Browser, Device, Setup};
+use super::provider::{CLIENT, NAME, Provider};
 use super::service::{Service, swimcoach};
-use super::steps::said;
+use super::steps::{agree_and_upload, make_frames, said, shown_session};
+use reqwest::StatusCode;
 
 #[tokio::test]
 async fn whoever_is_sent_to_sign_in_reads_their_sessions_with_a_key_and_not_without() {
@@ -32,4 +34,37 @@ async fn whoever_is_sent_to_sign_in_reads_their_sessions_with_a_key_and_not_with
     browser.click("#sign-out").await;
     browser.open(&service.url("/#/sessions")).await;
     browser.see("main a[href='#/account']").await;
+}
+
+#[tokio::test]
+async fn whoever_signs_in_at_the_provider_comes_back_and_uploads() {
+    let provider = Provider::start().await;
+    let service = Service::start(&[
+        ("SNOWFLAKE_MOCK_MODE", "true"),
+        ("ANTHROPIC_MOCK_MODE", "true"),
+        ("OIDC_ISSUER", &provider.issuer),
+        ("OIDC_AUDIENCE", CLIENT),
+        ("OIDC_CLIENT_ID", CLIENT),
+        ("OIDC_SCOPE", "openid profile"),
+    ])
+    .await;
+    let browser = Browser::start(Setup { device: Device::Phone, ..Setup::default() }).await;
+
+    browser.open(&service.url("/#/account")).await;
+    browser.click("#sign-in button.primary").await;
+    browser.see("#sign-out").await;
+    browser.see_text("#sign-in", NAME).await;
+    browser.open(&service.url("/#/")).await;
+    make_frames(&browser).await;
+    agree_and_upload(&browser).await;
+    shown_session(&browser).await;
+    browser.see_text("main", &said("session.analyse")).await;
+    assert_eq!(browser.errors().await, [""; 0]);
+
+    let address = browser.evaluate("return location.href").await;
+    assert!(!address.as_str().unwrap().contains("code="), "{address}");
+    browser.open(&service.url("/#/account")).await;
+    browser.click("#sign-out").await;
+    browser.see("#sign-in button.primary").await;
+    assert_eq!(service.response("/api/v1/sessions").await.status(), StatusCode::UNAUTHORIZED);
 }
