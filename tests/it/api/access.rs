@@ -304,11 +304,13 @@ async fn no_key_and_no_token_is_in_the_log_or_in_any_answer() {
         answers.push(app.send(list().header("x-api-key", credential).body(Body::empty()).unwrap()).await);
     }
 
-    let secrets = [&shown, token].map(|it| it.rsplit_once('_').unwrap().1.to_owned());
+    // A secret may have such a stroke in it, and what comes after the last one is in many a text.
+    let secrets = [shown.splitn(3, '_').nth(2).unwrap(), token.split_once('_').unwrap().1];
     for secret in secrets {
-        assert!(!log.text().contains(&secret), "the log has a secret");
+        assert_eq!(secret.len(), 43);
+        assert!(!log.text().contains(secret), "the log has a secret");
         for answer in &answers {
-            assert!(!format!("{answer:?}").contains(&secret), "{answer:?}");
+            assert!(!format!("{answer:?}").contains(secret), "{answer:?}");
         }
     }
 }
