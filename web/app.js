@@ -52,7 +52,14 @@ function tellConnection() {
   document.getElementById("offline").hidden = navigator.onLine;
 }
 
+/** The first link of the page leads past the bar, and not to another view. */
+function skipToContent(event) {
+  event.preventDefault();
+  main.focus();
+}
+
 async function start() {
+  document.querySelector(".skip").addEventListener("click", skipToContent);
   addEventListener("online", tellConnection);
   addEventListener("offline", tellConnection);
   tellConnection();
@@ -66,7 +73,19 @@ async function start() {
     scrollTo(0, 0);
   });
   addEventListener("swimcoach:refresh", route);
-  if ("serviceWorker" in navigator) navigator.serviceWorker.register("/sw.js").catch(console.warn);
+  if ("serviceWorker" in navigator) await keepForLater();
 }
 
-start().catch((error) => fill(main, h("h1", {}, "SwimCoach"), problemNotice(error, () => location.reload())));
+/** Has the page kept for a visit without a connection, and then all of it loaded: no view comes of a later version. */
+async function keepForLater() {
+  navigator.serviceWorker.register("/sw.js").catch(console.warn);
+  await navigator.serviceWorker.ready;
+  await Promise.all(VIEWS.map(([, load]) => load())).catch(console.warn);
+}
+
+start().catch((error) => {
+  console.error(error);
+  // The words may be what is missing.
+  fill(main, h("h1", {}, "SwimCoach"), h("p", {}, "The page could not be loaded. Check the connection."),
+    h("button", { type: "button", onclick: () => location.reload() }, "Try again"));
+});

@@ -42,7 +42,19 @@ export function fill(element, ...children) {
 
 /** Has a screen reader say something without moving the focus. */
 export function announce(text) {
-  document.getElementById("announcer").textContent = text;
+  const dialog = [...document.querySelectorAll("dialog[open]")].at(-1);
+  const place = dialog ? announcerOf(dialog) : document.getElementById("announcer");
+  // What is new in the document is not read out, only what changes.
+  requestAnimationFrame(() => { place.textContent = text; });
+}
+
+/** Under a dialog nothing is read out, so each has a place of its own for what is said. */
+function announcerOf(dialog) {
+  const place = dialog.querySelector(":scope > .announcer");
+  if (place) return place;
+  const made = h("div", { class: "announcer hidden", role: "status", "aria-live": "polite" });
+  dialog.append(made);
+  return made;
 }
 
 /** The name of the page in the window's title. */
@@ -59,7 +71,7 @@ export function setTitle(text) {
  * @param {string} question.yes the name of the button that agrees
  * @param {string} question.no the name of the button that does not
  * @param {boolean} [question.danger] whether agreeing destroys something
- * @returns {Promise<boolean>} whether it was agreed to
+ * @returns {Promise<boolean>} whether it was agreed to; who leaves the view has not
  */
 export function ask({ title, body, yes, no, danger = false }) {
   const dialog = h("dialog", { "aria-labelledby": "ask-title" },
@@ -71,8 +83,11 @@ export function ask({ title, body, yes, no, danger = false }) {
         h("button", { value: "no", autofocus: danger }, no))));
   document.body.append(dialog);
   dialog.showModal();
+  const answered = new AbortController();
+  addEventListener("hashchange", () => dialog.close(), { signal: answered.signal });
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
+      answered.abort();
       dialog.remove();
       resolve(dialog.returnValue === "yes");
     });

@@ -4,7 +4,7 @@ use super::words::{AnalysisError, failure};
 use super::{Coach, CoachError};
 use crate::capture::{self, CaptureFrame, CaptureReport};
 use crate::jpeg;
-use crate::session::{Frame, FrameNumber, Owner, Session, SessionId, Stroke};
+use crate::session::{Frame, FrameNumber, Session, SessionId, Stroke};
 use crate::storage::{Download, FramePath, StoredFrame};
 use crate::vision::{Look, LookFrame};
 use bytes::Bytes;
@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 pub(super) type Fetched<'a> = (&'a Frame, Bytes);
 
 impl Coach {
-    /// What the camera got right and wrong, found out as an analysis does. No model is asked and nothing is paid.
-    pub async fn check_frames(&self, owner: &Owner, id: SessionId) -> Result<CaptureReport, CoachError> {
-        let frames = self.frames(owner, id).await?;
+    /// What the camera got right and wrong in the frames of a session, found out as an analysis does. No model is asked
+    /// and nothing is paid.
+    pub async fn check_frames(&self, id: SessionId, frames: &[Frame]) -> Result<CaptureReport, CoachError> {
         if frames.is_empty() {
             return Err(CoachError::NoFrames(id));
         }

@@ -453,7 +453,7 @@ pub(super) async fn check(
     let frames = app.coach.frames(&owner, id).await?;
     // All of them are in memory at one time, since each is compared to the one before it.
     let _room = app.uploads.take(frames.iter().map(|it| it.size_bytes).sum())?;
-    let report = app.coach.check_frames(&owner, id).await?;
+    let report = app.coach.check_frames(id, &frames).await?;
     Ok(Json(CheckReply {
         session_id: id,
         frames: report.frames.len(),

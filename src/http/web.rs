@@ -23,8 +23,8 @@ use utoipa::ToSchema;
 
 /// The file that is shown at `/`.
 const INDEX: &str = "index.html";
-/// What opens it without a connection.
-const WORKER: &str = "sw.js";
+/// What is no part of something else: the page, and the workers, each of which keeps to the policy that it came with.
+const BY_THEMSELVES: [&str; 3] = [INDEX, "sw.js", "clip/encoder.js"];
 /// A copy may be kept, and is asked about each time: a new version is there at once.
 const CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// The page films, where it is asked to.
@@ -209,8 +209,7 @@ fn answer(path: &str, file: EmbeddedFile, headers: &HeaderMap, policy: HeaderVal
     if let Some(etag) = etag {
         head.typed_insert(etag);
     }
-    // All other files are loaded by these two.
-    if [INDEX, WORKER].contains(&path) {
+    if BY_THEMSELVES.contains(&path) {
         head.insert(header::CONTENT_SECURITY_POLICY, policy);
         head.insert(HeaderName::from_static("permissions-policy"), FEATURES);
     } else {

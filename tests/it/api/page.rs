@@ -50,7 +50,9 @@ async fn the_page_loads_its_own_files_and_nothing_else() {
     assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(destinations(&page), ["'self'"]);
     assert_eq!(page.header("permissions-policy"), Some("camera=(self), geolocation=(), microphone=()"));
-    assert_eq!(app.get("/sw.js").await.header("content-security-policy"), Some(policy));
+    for worker in ["/sw.js", "/clip/encoder.js"] {
+        assert_eq!(app.get(worker).await.header("content-security-policy"), Some(policy), "{worker}");
+    }
     let html = std::str::from_utf8(&page.body).unwrap();
     let named = html.split(['"', '\'']).filter(|it| it.starts_with('/') && it.len() > 1);
     let named: Vec<&str> = named.filter(|it| *it != "/docs").collect();
