@@ -47,7 +47,7 @@ export function nextPage(response) {
 
 const images = new FrameImages(async (id, number, signal) => {
   const path = `${session(id)}/frames/${number}`;
-  const response = await request("GET", path, { accept: JPEG, timeout: FRAME_MS, signal });
+  const response = await request("GET", path, { accept: JPEG, timeout: FRAME_MS, cache: "no-store", signal });
   return response.blob().catch((error) => { throw Lost.from(error); });
 });
 addEventListener("swimcoach:signed-out", () => images.clear());
@@ -105,9 +105,6 @@ export const api = {
     return { sessions: await readJson(response), next: nextPage(response) };
   },
 
-  /** Takes consent back, or has a session kept for a shorter time. `terms`: purposes, retention_days. */
-  amend: (id, terms) => requestJson("PATCH", session(id), { json: terms }),
-
   /** Deletes a session; answers with the receipt. */
   async deleteSession(id) {
     const receipt = await requestJson("DELETE", session(id), { timeout: LONG_MS });
@@ -115,8 +112,8 @@ export const api = {
     return receipt;
   },
 
-  /** Makes an anonymous session the caller's. */
-  claim: (id, token) => requestJson("POST", `${session(id)}/claim`, { headers: token ? { "X-Session-Token": token } : {} }),
+  /** Makes an anonymous session, which belongs to this token, the caller's. */
+  claim: (id, token) => requestJson("POST", `${session(id)}/claim`, { headers: { "X-Session-Token": token } }),
 
   /**
    * A frame to show: the object URL of its picture. It is good until sixty others were asked for.

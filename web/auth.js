@@ -1,21 +1,22 @@
 // Signing in and out, and making anonymous sessions the property of whoever signs in.
 
-import { config, nextPage } from "./api.js";
-import {
-  authorization, forget, forgetSessionToken, keepSignIn, rememberSessionToken, sessionToken, signInState,
-} from "./credentials.js";
-import { readJson, request, requestJson } from "./http.js";
+import { api, config, nextPage } from "./api.js";
+import { forget, forgetSessionToken, keepSignIn, sessionToken, signInState } from "./credentials.js";
+import { sha256 } from "./digest.js";
+import { newKey, readJson, request, requestJson } from "./http.js";
 import { t } from "./i18n.js";
-import { forNow } from "./kept.js";
+import { forLater, forNow } from "./kept.js";
 import { beginning, completed } from "./openid.js";
 import { forgetAll } from "./pending.js";
 import { Problem } from "./problem.js";
 
-export { authorization, rememberSessionToken, signInState };
+export { signInState };
 
 const FLOW = "swimcoach.openid";
+/** That somebody signed out here: the next one may be another, whom the provider must not take for the last. */
+const SIGNED_OUT = "swimcoach.signed_out";
 
-/** What the sign-in that just came back from the provider has to tell, until somebody reads it. */
+/** What signing in at the provider, or signing out, has to tell, until somebody reads it. */
 let news = null;
 
 /**
@@ -36,7 +37,9 @@ export async function signInWithKey(key, remember) {
     // A key that may not read is a key nonetheless.
     if (error.code !== "scope_missing") throw error;
   }
-  keepSignIn({ kind: "key", key: trimmed }, remember);
+  // Where nothing can be digested, the owner of a key is another one each time.
+  const owner = `key ${(await sha256(new TextEncoder().encode(trimmed))) ?? newKey()}`;
+  keepSignIn({ kind: "key", key: trimmed, owner }, remember);
   return { claimed: await claimAnonymous() };
 }
 
@@ -48,7 +51,8 @@ export async function signInWithKey(key, remember) {
 export async function signInWithProvider() {
   if (!crypto.subtle) throw new Problem({ detail: t("account.needs_https") }, 400);
   const { sign_in } = await config();
-  const { address, flow } = await beginning(sign_in.openid, `${location.origin}/`);
+  const asksAgain = forLater.get(SIGNED_OUT) !== null;
+  const { address, flow } = await beginning(sign_in.openid, `${location.origin}/`, asksAgain);
   forNow.set(FLOW, JSON.stringify({ ...flow, back: location.hash }));
   location.assign(address);
 }
@@ -60,35 +64,63 @@ export async function signInWithProvider() {
 export async function finishSignIn() {
   const answer = new URLSearchParams(location.search);
   if (!answer.has("state") || !(answer.has("code") || answer.has("error"))) {
-    if (["key", "openid"].includes(signInState().kind)) claimAnonymous();
+    if (isSignedIn()) claimAnonymous();
     return;
   }
   const flow = JSON.parse(forNow.get(FLOW) ?? "null");
   forNow.remove(FLOW);
   history.replaceState(null, "", `/${flow?.back || "#/account"}`);
-  if (!flow) return;
+  // Whoever goes back in the history is signed in already.
+  if (!flow && isSignedIn()) return;
   try {
+    if (!flow) throw new Problem({ detail: t("account.sign_in_lost") }, 400);
     keepSignIn(await completed(flow, answer), false);
+    forLater.remove(SIGNED_OUT);
     news = { claimed: await claimAnonymous() };
   } catch (error) {
     console.error(error);
-    news = { error };
+    news = { failed: "account.sign_in_failed", error };
   }
 }
 
-/** What came of the sign-in at the provider: `{ claimed }` or `{ error }`, once; null otherwise. */
+function isSignedIn() {
+  return ["key", "openid"].includes(signInState().kind);
+}
+
+/**
+ * What came of signing in at the provider, or of signing out, once; null otherwise.
+ *
+ * @returns {{ claimed: number } | { failed: string, error: Error } | null} `failed` is the key of a text
+ */
 export function signInNews() {
   const told = news;
   news = null;
   return told;
 }
 
-/** Signs out, and has everything forgotten that this browser keeps of the person. */
+/** Signs out, and has everything forgotten that this browser keeps of the person. A failure is told by the news. */
 export async function signOut() {
   forget();
-  await forgetAll();
+  forLater.set(SIGNED_OUT, "yes");
   // Who listens holds pictures, or frames that are not sent yet.
   dispatchEvent(new CustomEvent("swimcoach:signed-out"));
+  try {
+    await forgetAll();
+  } catch (error) {
+    console.error(error);
+    news = { failed: "account.signed_out", error: new Problem({ detail: t("account.not_forgotten") }, 500) };
+  }
+}
+
+/** Has this browser forget the anonymous sessions made here. Nothing opens them any more. */
+export async function forgetAnonymous() {
+  forgetSessionToken();
+  await signOut();
+}
+
+/** Goes on without a sign-in after one has ended. */
+export function goOnWithoutSignIn() {
+  forget();
 }
 
 /**
@@ -102,7 +134,7 @@ async function claimAnonymous() {
   try {
     const ids = await sessionsOf(token);
     for (const id of ids) {
-      await requestJson("POST", `/api/v1/sessions/${id}/claim`, { headers: { "X-Session-Token": token } });
+      await api.claim(id, token);
     }
     forgetSessionToken();
     return ids.length;

@@ -24,6 +24,7 @@ const LONGEST_PAUSE_MS = 30_000;
  * @param {AbortSignal} [options.signal]
  * @param {string} [options.idempotencyKey] by which a repetition is known
  * @param {string} [options.accept] `text/event-stream` for a stream
+ * @param {RequestCache} [options.cache] `no-store` for what the browser must not leave on the device
  * @param {number} [options.timeout] in ms
  * @param {boolean} [options.streams] whether the body may take longer than the timeout
  * @returns {Promise<Response>} with a status of 2xx
@@ -31,15 +32,15 @@ const LONGEST_PAUSE_MS = 30_000;
  * @throws {Lost} a `TypeError`: there is no connection, or no answer in time
  */
 export async function request(method, path, options = {}) {
-  const { json, body, headers, signal, idempotencyKey, accept = "application/json", timeout = ANSWER_MS } = options;
+  const { json, headers, signal, idempotencyKey, accept = "application/json", timeout = ANSWER_MS, cache } = options;
   const streams = options.streams ?? accept === "text/event-stream";
-  await freshen(signal);
+  if (!headers?.Authorization) await freshen(signal);
   const sent = { Accept: accept, ...authorization(), ...headers };
   if (json !== undefined) sent["Content-Type"] = "application/json";
   if (idempotencyKey) sent["Idempotency-Key"] = idempotencyKey;
   const deadline = new Deadline(timeout, signal);
-  const content = json === undefined ? body : JSON.stringify(json);
-  const response = await reach(ownAddress(path), { method, headers: sent, body: content, signal: deadline.signal });
+  const body = json === undefined ? options.body : JSON.stringify(json);
+  const response = await reach(ownAddress(path), { method, headers: sent, body, cache, signal: deadline.signal });
   if (streams) deadline.lift();
   const token = response.headers.get("X-Session-Token");
   if (token) rememberSessionToken(token);
@@ -180,17 +181,16 @@ export async function each(items, atOnce, signal, work) {
  * Reads server-sent events as the HTML standard has it: lines that end in any way, data of several lines, comments.
  *
  * @param {Response} response a stream; it is cancelled when the reader stops early
- * @yields {{ id: string, event: string, data: string, retry: number|null }} `retry` in ms, when the service said it
+ * @yields {{ id: string, event: string, data: string }}
  * @throws {Lost} when the connection breaks or nothing comes for 45 s
  */
 export async function* serverSentEvents(response) {
   let id = "";
-  let retry = null;
   let event = "";
   let data = [];
   for await (const line of lines(response.body)) {
     if (line === "") {
-      if (data.length > 0) yield { id, event: event || "message", data: data.join("\n"), retry };
+      if (data.length > 0) yield { id, event: event || "message", data: data.join("\n") };
       event = "";
       data = [];
       continue;
@@ -199,7 +199,6 @@ export async function* serverSentEvents(response) {
     if (field === "data") data.push(value);
     else if (field === "event") event = value;
     else if (field === "id" && !value.includes("\0")) id = value;
-    else if (field === "retry" && /^\d+$/.test(value)) retry = Number(value);
   }
 }
 

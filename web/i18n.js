@@ -87,14 +87,14 @@ export function formatUsd(usd) {
   return new Intl.NumberFormat(locale, { style: "currency", currency: "USD", maximumFractionDigits: digits }).format(usd);
 }
 
-/** A number, with at most that many digits behind the point. */
-export function formatNumber(number, digits = 0) {
-  return new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(number);
+/** A number, with at most that many digits behind the point, and at least so many. */
+export function formatNumber(number, digits = 0, least = 0) {
+  return new Intl.NumberFormat(locale, { minimumFractionDigits: least, maximumFractionDigits: digits }).format(number);
 }
 
 /** A time in a clip, such as 3.48 s. */
 export function formatSeconds(ms) {
-  return `${new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(ms / 1000)} s`;
+  return `${formatNumber(ms / 1000, 2, 2)} s`;
 }
 
 /** A size such as 1.2 MB. */

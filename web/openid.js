@@ -9,9 +9,10 @@ const TIMEOUT_MS = 15_000;
  *
  * @param {{ issuer: string, client_id: string, scope: string }} client
  * @param {string} redirect the address that they come back to
+ * @param {boolean} asksAgain whether the provider is to ask who it is, even where it knows somebody
  * @returns {Promise<{ address: string, flow: object }>}
  */
-export async function beginning(client, redirect) {
+export async function beginning(client, redirect, asksAgain) {
   const provider = await discover(client.issuer);
   const flow = { ...client, redirect, state: secret(), nonce: secret(), verifier: secret() };
   const address = new URL(provider.authorization_endpoint);
@@ -19,6 +20,7 @@ export async function beginning(client, redirect) {
     response_type: "code", client_id: client.client_id, redirect_uri: redirect, scope: client.scope,
     state: flow.state, nonce: flow.nonce, code_challenge: await challenge(flow.verifier), code_challenge_method: "S256",
   };
+  if (asksAgain) parameters.prompt = "login";
   for (const [name, value] of Object.entries(parameters)) address.searchParams.set(name, value);
   return { address: address.href, flow };
 }
@@ -70,7 +72,8 @@ function signIn(tokens, { endpoint, client_id, name }) {
   const claims = access ?? claimsOf(token);
   if (!claims) throw new Error("the provider sent no token that can be checked");
   const expiresAt = claims.exp ? claims.exp * 1000 : null;
-  return { kind: "openid", token, expiresAt, refresh: tokens.refresh_token ?? null, endpoint, client_id, name };
+  const owner = `${claims.iss} ${claims.sub}`;
+  return { kind: "openid", token, expiresAt, owner, refresh: tokens.refresh_token ?? null, endpoint, client_id, name };
 }
 
 function check(claims, flow) {

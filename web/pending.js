@@ -10,6 +10,9 @@ const DATABASE = "swimcoach";
 const UPLOADS = "uploads";
 const FRAMES = "frames";
 
+/** How a database fails that the browser has closed by itself, as iOS does while the page is in the background. */
+const CONNECTION_LOST = new Set(["InvalidStateError", "UnknownError"]);
+
 let opened = null;
 
 function open() {
@@ -20,34 +23,61 @@ function open() {
       request.result.createObjectStore(FRAMES, { keyPath: ["id", "number"] });
     };
     request.onsuccess = () => {
+      const database = request.result;
+      database.onclose = close;
       // Another page may have a newer version of this one.
-      request.result.onversionchange = () => request.result.close();
-      resolve(request.result);
+      database.onversionchange = () => {
+        database.close();
+        close();
+      };
+      resolve(database);
     };
     request.onerror = () => reject(request.error);
     request.onblocked = () => reject(new Error("the database is in use"));
   });
+  opened.catch(close);
   return opened;
+}
+
+/** The next transaction opens the database anew. */
+function close() {
+  opened = null;
 }
 
 /** Does something in one transaction; resolves with the result of the request that `work` returns, once it is kept. */
 async function transact(mode, work) {
+  try {
+    return await attempt(mode, work);
+  } catch (error) {
+    if (!CONNECTION_LOST.has(error.name)) throw error;
+    close();
+    return attempt(mode, work);
+  }
+}
+
+async function attempt(mode, work) {
   const database = await open();
   return new Promise((resolve, reject) => {
     const transaction = database.transaction([UPLOADS, FRAMES], mode);
-    const request = work(transaction.objectStore(UPLOADS), transaction.objectStore(FRAMES));
-    transaction.oncomplete = () => resolve(request?.result);
     transaction.onabort = () => reject(transaction.error ?? new Error("nothing was kept"));
+    try {
+      const request = work(transaction.objectStore(UPLOADS), transaction.objectStore(FRAMES));
+      transaction.oncomplete = () => resolve(request?.result);
+    } catch (error) {
+      reject(error);
+      // Half of it is worth nothing.
+      transaction.abort();
+    }
   });
 }
 
-/** Where nothing can be kept, {@link keep} has said so. */
+/** What fails here is tried again by the next page that looks for uploads. */
 function ignore() {}
 
 /**
  * Keeps an upload with its frames.
  *
- * @param {{ id: string, createdAt: string, terms: object, sessionId: string|null }} upload
+ * @param {{ id: string, owner: string|null, createdAt: string, terms: object, sessionId: string|null }} upload
  * @param {{ number: number, blob: Blob }[]} frames
  * @returns {Promise<boolean>} false where the browser keeps nothing
  */
@@ -64,9 +94,15 @@ export async function keep(upload, frames) {
   }
 }
 
-/** Keeps what is new about an upload that is kept. */
+/** Keeps what is new about an upload, where it is kept: without its frames nobody could go on with it. */
 export async function update(upload) {
-  await transact("readwrite", (uploads) => uploads.put(upload)).catch(ignore);
+  const updated = transact("readwrite", (uploads) => {
+    const known = uploads.getKey(upload.id);
+    known.onsuccess = () => {
+      if (known.result !== undefined) uploads.put(upload);
+    };
+  });
+  await updated.catch(ignore);
 }
 
 /** The uploads that are kept, the newest first. */
@@ -90,8 +126,13 @@ export async function bytesOf(frame) {
     return await frame.blob.arrayBuffer();
   } catch (error) {
     console.error(error);
-    throw new Problem({ detail: t("upload.frames_lost") }, 410);
+    throw framesLost();
   }
+}
+
+/** The browser lost what it had kept. */
+export function framesLost() {
+  return new Problem({ detail: t("upload.frames_lost") }, 410);
 }
 
 /** Forgets an upload and its frames. */
@@ -112,13 +153,12 @@ export async function forgetFrames(upload) {
   await removed.catch(ignore);
 }
 
-/** Forgets everything. */
+/** Forgets everything; rejects where pictures may have stayed on the device. */
 export async function forgetAll() {
-  const removed = transact("readwrite", (uploads, frames) => {
+  await transact("readwrite", (uploads, frames) => {
     uploads.clear();
     frames.clear();
   });
-  await removed.catch(ignore);
 }
 
 function ofUpload(id) {

@@ -36,8 +36,6 @@ export class Problem extends Error {
     this.code = code;
     /** A sentence for people, in the language of the page where it has one. */
     this.detail = detail;
-    /** Which parts of the request are wrong: `{ pointer, detail }`. */
-    this.errors = told.errors ?? [];
     this.requestId = told.request_id ?? headers.get("X-Request-Id");
     /** After how many seconds to ask again, null where the service does not say. */
     this.retryAfter = seconds(headers.get("Retry-After"));

@@ -30,6 +30,7 @@ const SHELL = [
   "/clip/timeline.js",
   "/clip/video.js",
   "/credentials.js",
+  "/digest.js",
   "/direct.js",
   "/dom.js",
   "/http.js",
@@ -69,7 +70,10 @@ const CONFIG = "swimcoach-config";
 const PATIENCE_MS = 3_000;
 const ANY_ENCODING = { ignoreVary: true };
 
-/** Which set each open page has, by the id of its client. Only needed while a page loads. */
+/**
+ * Which set each open page has, by the id of its client. The browser may stop this worker and forget it; by then a page
+ * has all its files, since it loads its views ahead.
+ */
 const sets = new Map();
 let refreshing = null;
 
@@ -136,7 +140,8 @@ function refresh() {
 
 async function fetchSet() {
   const before = await keptSets();
-  // What the first visit loaded a moment ago need not be asked for again.
+  // What the first visit loaded a moment ago need not be asked for again. Were something older among it, the page is
+  // whole again at the next visit.
   const mode = before.length ? "no-cache" : "force-cache";
   const responses = await Promise.all(SHELL.map((path) => fetchFile(path, mode)));
   const digest = await digestOf(responses);
@@ -162,9 +167,11 @@ async function fetchFile(path, mode) {
   return response;
 }
 
+/** A digest of the files and of what the page is allowed, which the operator's settings change and no file does. */
 async function digestOf(responses) {
-  const bodies = await Promise.all(responses.map((it) => it.clone().arrayBuffer()));
-  const digests = await Promise.all(bodies.map((it) => crypto.subtle.digest("SHA-256", it)));
+  const contents = await Promise.all(responses.map(async (it) =>
+    new Blob([it.headers.get("Content-Security-Policy") ?? "", "\n", await it.clone().arrayBuffer()]).arrayBuffer()));
+  const digests = await Promise.all(contents.map((it) => crypto.subtle.digest("SHA-256", it)));
   const whole = new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(digests).arrayBuffer()));
   return Array.from(whole.slice(0, 8), (it) => it.toString(16).padStart(2, "0")).join("");
 }

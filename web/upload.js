@@ -2,19 +2,27 @@
 // lost it goes on by itself, after a reload when it is asked to.
 
 import { api, config } from "./api.js";
+import { owner } from "./credentials.js";
+import { sha256 } from "./digest.js";
 import { direct } from "./direct.js";
 import { each, newKey, Problem, untilDone } from "./http.js";
+import { t } from "./i18n.js";
 import * as pending from "./pending.js";
 
 /** Frames under way at one time: enough to fill the line, few enough that a lost connection costs little. */
 const AT_ONCE = 3;
 /** How long a page that was closed may still count as open, in ms. */
 const FAREWELL_MS = 2_000;
+/** So long an upload that broke off may be gone on with, in ms. Pictures of people must not lie around on a phone. */
+const LASTS_MS = 24 * 60 * 60 * 1_000;
 /** With these the same frames cannot get there; sending them again changes nothing. */
 const FINAL = new Set([404, 409, 410, 413, 415, 422]);
 
 /** The upload of this page, kept here so that a browser that keeps nothing can go on with it until a reload. */
 let own = null;
+
+/** By id, the uploads whose half sessions are being deleted. */
+const removals = new Set();
 
 addEventListener("swimcoach:signed-out", () => { own = null; });
 
@@ -33,7 +41,8 @@ addEventListener("swimcoach:signed-out", () => { own = null; });
  */
 export async function startUpload({ frames, terms }, options = {}) {
   const createdAt = new Date().toISOString();
-  const upload = { id: newKey(), key: newKey(), createdAt, terms, total: frames.length, sent: 0, sessionId: null };
+  const total = frames.length;
+  const upload = { id: newKey(), owner: owner(), key: newKey(), createdAt, terms, total, sent: 0, sessionId: null };
   own = { upload, frames };
   // Before anything is sent: whoever closes the page in between can find the session by its key.
   await pending.keep(upload, frames.map(({ number, blob, timestamp_ms }) => ({ number, blob, timestamp_ms })));
@@ -41,47 +50,102 @@ export async function startUpload({ frames, terms }, options = {}) {
 }
 
 /**
- * The upload that broke off, if there is one.
+ * The upload that broke off, if there is one of whoever uses the page.
  *
  * @returns {Promise<null | { sent: number, total: number, terms: object, createdAt: string }>}
  */
 export async function interruptedUpload() {
-  const upload = await interrupted();
+  return told(await interrupted());
+}
+
+/**
+ * The upload of this browser that has not brought a session all its frames yet; as of {@link interruptedUpload}.
+ *
+ * @param {string} sessionId
+ */
+export async function interruptedUploadOf(sessionId) {
+  return told((await unfinished()).find((it) => it.sessionId === sessionId));
+}
+
+function told(upload) {
   if (!upload) return null;
   const { sent, total, terms, createdAt } = upload;
   return { sent, total, terms, createdAt };
 }
 
-/** Goes on with the upload that broke off; options and result as of {@link startUpload}. */
+/**
+ * Goes on with the upload that broke off; options and result as of {@link startUpload}.
+ *
+ * @throws {Problem} also where the browser lost what it had kept: then nothing of it is kept
+ */
 export async function resumeUpload(options = {}) {
   const upload = await interrupted();
-  if (!upload) throw new Error("there is no upload to resume");
-  if (own?.upload.id !== upload.id) own = { upload, frames: await pending.framesOf(upload.id) };
+  if (!upload) throw pending.framesLost();
+  if (own?.upload.id !== upload.id) {
+    const frames = await pending.framesOf(upload.id);
+    if (frames.length < upload.total) {
+      await discard(upload);
+      throw pending.framesLost();
+    }
+    own = { upload, frames };
+  }
   return run(own, options);
 }
 
-/** Forgets the upload that is not finished, here and at the service. */
+/** Forgets the upload that is not finished, here at once, and at the service as soon as that can be reached. */
 export async function discardUpload() {
   const upload = own?.upload ?? (await interrupted());
   if (upload) await discard(upload);
+}
+
+/** Forgets all uploads, of which the service has nothing any more. Rejects where pictures may be left on the device. */
+export async function forgetUploads() {
+  own = null;
+  await pending.forgetAll();
 }
 
 async function discard(upload) {
   if (own?.upload === upload) own = null;
   upload.discarded = true;
   await pending.forgetFrames(upload);
-  await removeSession(upload);
+  // It stays noted until it is done, so nobody need wait for it.
+  removeSession(upload);
 }
 
 /** The newest upload that nobody goes on with, in this page or in another one. */
 async function interrupted() {
-  const uploads = await pending.all();
-  for (const upload of uploads.filter((it) => it.discarded)) removeSession(upload);
+  const uploads = await unfinished();
   if (own) return own.isRunning ? null : own.upload;
-  for (const upload of uploads.filter((it) => !it.discarded)) {
-    if (!(await isRunningElsewhere(upload))) return upload;
+  const areRunning = await Promise.all(uploads.map(isRunningElsewhere));
+  const idle = uploads.filter((_, index) => !areRunning[index]);
+  for (const upload of idle.filter(isOver)) await discard(upload);
+  return idle.find((it) => !isOver(it)) ?? null;
+}
+
+/**
+ * The uploads that whoever uses the page may still go on with, the newest first. Those of others are not theirs to see,
+ * and are forgotten once somebody else has signed in, or it is too late to go on with them.
+ */
+async function unfinished() {
+  const me = owner();
+  const uploads = await pending.all();
+  if (me !== null) {
+    // Sessions made without a sign-in go to whoever signs in, and so do their uploads.
+    for (const upload of [own?.upload, ...uploads].filter((it) => it?.owner === null)) {
+      upload.owner = me;
+      await pending.update(upload);
+    }
   }
-  return null;
+  const others = uploads.filter((it) => it.owner !== me);
+  for (const upload of others.filter((it) => me !== null || isOver(it))) await pending.forget(upload.id);
+  if (own && own.upload.owner !== me && !own.isRunning) own = null;
+  const mine = uploads.filter((it) => it.owner === me);
+  mine.filter((it) => it.discarded).forEach(removeSession);
+  return mine.filter((it) => !it.discarded);
+}
+
+function isOver({ createdAt }) {
+  return Date.now() - Date.parse(createdAt) > LASTS_MS;
 }
 
 /** Whether another page sends it. The lock of a page that was just closed is held for a moment longer. */
@@ -95,6 +159,8 @@ const lockName = (upload) => `swimcoach.upload.${upload.id}`;
 
 /** Deletes the half session of an upload. Without a connection it stays noted, and the next page tries it again. */
 async function removeSession(upload) {
+  if (removals.has(upload.id)) return;
+  removals.add(upload.id);
   try {
     // The answer that told the id may have been lost; asked with the same key, the service tells it again.
     const id = upload.sessionId ?? (await api.createSession(upload.terms, upload.key)).session_id;
@@ -102,6 +168,8 @@ async function removeSession(upload) {
     if ((await api.session(id)).status === "pending") await api.deleteSession(id);
   } catch (error) {
     if (!(error instanceof Problem) || !FINAL.has(error.status)) return console.warn(error);
+  } finally {
+    removals.delete(upload.id);
   }
   await pending.forget(upload.id);
 }
@@ -143,7 +211,7 @@ async function openSession(upload, steady, signal) {
   for (;;) {
     const isNew = !upload.sessionId;
     if (isNew) {
-      const made = await steady(() => api.createSession(upload.terms, upload.key, signal));
+      const made = await steady(() => create(upload, signal));
       upload.sessionId = made.session_id;
       await pending.update(upload);
     }
@@ -158,17 +226,16 @@ async function openSession(upload, steady, signal) {
   }
 }
 
+/** Makes the session, unless somebody else has signed in meanwhile: these are not their pictures. */
+async function create(upload, signal) {
+  if (upload.owner !== owner()) throw new Problem({ detail: t("upload.not_yours") }, 410);
+  return api.createSession(upload.terms, upload.key, signal);
+}
+
 async function put(id, frame, signal) {
   const bytes = await pending.bytesOf(frame);
   const { number, timestamp_ms } = frame;
-  await api.putFrame(id, { number, timestamp_ms, bytes, sha256: await digest(bytes) }, signal);
-}
-
-/** The SHA-256 of the bytes in hex. Pages that did not come by https or from this machine have no `crypto.subtle`. */
-async function digest(bytes) {
-  if (!crypto.subtle) return null;
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(hash, (it) => it.toString(16).padStart(2, "0")).join("");
+  await api.putFrame(id, { number, timestamp_ms, bytes, sha256: await sha256(bytes) }, signal);
 }
 
 /** Counts what has arrived, and tells it. */

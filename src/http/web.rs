@@ -20,6 +20,7 @@ use std::sync::Arc;
 use tower_http::compression::CompressionLayer;
 use url::Url;
 use utoipa::ToSchema;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The file that is shown at `/`.
 const INDEX: &str = "index.html";
@@ -195,7 +196,8 @@ pub(super) fn pages(settings: &Settings) -> Router {
 
 fn answer(path: &str, file: EmbeddedFile, headers: &HeaderMap, policy: HeaderValue) -> Response {
     // Weak, since the same file may be sent compressed.
-    let digest = u64::from_be_bytes(*file.metadata.sha256_hash().first_chunk().unwrap_or(&[0; 8]));
+    // A browser that is told that it knows a file keeps the policy that the file came with.
+    let digest = xxh3_64(&[&file.metadata.sha256_hash()[..], policy.as_bytes()].concat());
     let etag = format!("W/\"{digest:016x}\"").parse::<ETag>().ok();
     let known = headers.typed_get::<IfNoneMatch>();
     let is_known = etag.as_ref().zip(known).is_some_and(|(etag, known)| !known.precondition_passes(etag));

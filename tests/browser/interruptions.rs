@@ -84,6 +84,29 @@ async fn an_upload_whose_page_is_closed_in_the_midst_is_offered_again_and_goes_o
 }
 
 #[tokio::test]
+async fn an_upload_whose_frames_the_browser_has_lost_is_not_taken_for_whole() {
+    let half = HalfUpload::start().await;
+
+    half.reopen().await;
+    half.browser.see("#resume").await;
+    let clear = "return new Promise((resolve) => {
+        indexedDB.open('swimcoach').onsuccess = ({ target: { result: database } }) => {
+            const clearing = database.transaction('frames', 'readwrite');
+            clearing.objectStore('frames').clear();
+            clearing.oncomplete = resolve;
+        };
+    })";
+    half.browser.evaluate(clear).await;
+    half.browser.click("#resume").await;
+
+    half.browser.see_text("main [role=alert]", &said("upload.frames_lost")).await;
+    eventually("the half session is gone", async || {
+        half.service.only_session().await.is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_upload_that_was_broken_off_can_be_given_up_and_nothing_of_it_stays() {
     let half = HalfUpload::start().await;
 

@@ -17,7 +17,7 @@ pub(crate) struct Line {
 
 #[derive(Debug)]
 struct Shared {
-    service: String,
+    service: watch::Sender<String>,
     is_cut: watch::Sender<bool>,
     /// Bytes that came from the service.
     received: AtomicU64,
@@ -31,7 +31,7 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
-            service: service.to_owned(),
+            service: watch::Sender::new(service.to_owned()),
             is_cut: watch::Sender::new(false),
             received: AtomicU64::new(0),
             left_to_send: AtomicU64::new(u64::MAX),
@@ -63,6 +63,11 @@ impl Line {
         self.shared.is_cut.send_replace(false);
     }
 
+    /// Breaks off every connection; those that are made from now on lead to this service.
+    pub(crate) fn lead_to(&self, service: &str) {
+        self.shared.service.send_replace(service.to_owned());
+    }
+
     /// How many bytes came from the service so far, heads of answers included.
     pub(crate) fn bytes_received(&self) -> u64 {
         self.shared.received.load(Ordering::SeqCst)
@@ -85,8 +90,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 /// Carries what one connection says, until either side ends it or the line is cut.
 async fn carry(mut browser: TcpStream, shared: Arc<Shared>) {
     let mut cut = shared.is_cut.subscribe();
+    let mut leads_to = shared.service.subscribe();
+    let address = leads_to.borrow_and_update().clone();
     let carried = async {
-        let mut service = TcpStream::connect(&shared.service).await.ok()?;
+        let mut service = TcpStream::connect(address).await.ok()?;
         let (mut from_browser, mut to_browser) = browser.split();
         let (mut from_service, mut to_service) = service.split();
         let (mut sent, mut received) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
@@ -108,6 +115,7 @@ async fn carry(mut browser: TcpStream, shared: Arc<Shared>) {
     tokio::select! {
         biased;
         _ = cut.wait_for(|it| *it) => {}
+        _ = leads_to.changed() => {}
         None::<()> = carried => return,
     }
     // A reset, as where a network goes away, and no orderly end.

@@ -18,7 +18,9 @@ mod language;
 mod offline;
 mod parts;
 mod sign_in;
+mod slow_answers;
 mod whole_way;
+mod windows;
 
 mod browser;
 mod eventually;

@@ -1,7 +1,9 @@
 //! What is there of the page when the service is not.
 
 use super::browser::{Browser, Device, Setup};
+use super::eventually::eventually;
 use super::line::Line;
+use super::provider::{CLIENT, Provider};
 use super::service::Service;
 use super::steps::said;
 use serde_json::json;
@@ -35,6 +37,32 @@ async fn after_one_visit_the_page_opens_without_a_network_and_says_so() {
     browser.see_text("#offline", &said("common.offline")).await;
     browser.see_text("h1", &said("start.title")).await;
     browser.picture("phone-offline").await;
+}
+
+#[tokio::test]
+async fn whoever_was_here_before_reaches_what_the_operator_has_allowed_since() {
+    let (_service, line, browser) = visited().await;
+    let provider = Provider::start().await;
+    let service = Service::start(&[
+        ("SNOWFLAKE_MOCK_MODE", "true"),
+        ("ANTHROPIC_MOCK_MODE", "true"),
+        ("OIDC_ISSUER", &provider.issuer),
+        ("OIDC_AUDIENCE", CLIENT),
+        ("OIDC_CLIENT_ID", CLIENT),
+    ])
+    .await;
+
+    line.lead_to(service.address());
+
+    let discovery = json!(format!("{}/.well-known/openid-configuration", provider.issuer));
+    let ask = format!("return fetch({discovery}).then((it) => it.ok, () => false)");
+    eventually("the page may ask the provider", async || {
+        // While the service is slow, the page opens with what it had.
+        browser.open("about:blank").await;
+        browser.open(&line.url("/")).await;
+        browser.evaluate(&ask).await.as_bool().filter(|it| *it)
+    })
+    .await;
 }
 
 /// A browser that was on the page once, until what it needs was kept.

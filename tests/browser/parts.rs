@@ -2,8 +2,9 @@
 
 use super::browser::{Browser, Setup};
 use super::service::Service;
-use super::steps::CHOOSE;
+use super::steps::{CHOOSE, CLIP};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// What a function of the page's modules comes to.
 async fn run(script: &str) -> Value {
@@ -118,4 +119,35 @@ async fn a_stream_of_events_is_read_alike_however_it_is_cut() {
             {"id": "a:2", "event": "done", "data": "one\ntwo"},
         ])
     );
+}
+
+#[tokio::test]
+async fn a_frame_has_the_time_of_before_only_where_it_is_the_frame_of_before() {
+    let service = Service::without_a_model().await;
+    let browser = Browser::start(Setup::default()).await;
+    browser.open(&service.url("/")).await;
+    browser.see(CHOOSE).await;
+    let field =
+        "document.body.append(Object.assign(document.createElement('input'), {type: 'file', id: 'clip'}))";
+    browser.evaluate(field).await;
+    browser.choose_file("#clip", Path::new(CLIP)).await;
+
+    let times = browser
+        .evaluate(
+            "return (async () => {
+                const { openClip } = await import('/clip/video.js');
+                const [file] = document.querySelector('#clip').files;
+                const { signal } = new AbortController();
+                const clip = await openClip(file, { stage: document.body, minSide: 1, signal });
+                const first = await clip.seek(1000, signal);
+                // No new picture is presented any more.
+                clip.video.requestVideoFrameCallback = () => 0;
+                const times = [await clip.seek(first + 5, signal) - first, await clip.seek(3000, signal)];
+                clip.close();
+                return times;
+            })()",
+        )
+        .await;
+
+    assert_eq!(times, json!([0, 3000]));
 }

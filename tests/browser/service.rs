@@ -97,8 +97,8 @@ impl Service {
         sessions.first().map(|it| it["session_id"].as_str().unwrap().to_owned())
     }
 
-    /// Uploads the drawn frames and has them analysed; the session.
-    pub(crate) async fn analyzed_session(&self) -> String {
+    /// Uploads the drawn frames; the session.
+    pub(crate) async fn uploaded_session(&self) -> String {
         let consent =
             json!({"subject": "adult", "basis": "swimmer", "purposes": ["analysis", "third_party_ai"]});
         let mut form = Form::new().text("consent", consent.to_string());
@@ -108,7 +108,12 @@ impl Service {
         }
         let upload = self.client.post(self.url("/api/v1/analysis/upload")).multipart(form);
         let uploaded: Value = upload.send().await.unwrap().json().await.unwrap();
-        let session = uploaded["session_id"].as_str().unwrap().to_owned();
+        uploaded["session_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Uploads the drawn frames and has them analysed; the session.
+    pub(crate) async fn analyzed_session(&self) -> String {
+        let session = self.uploaded_session().await;
         let asked = self.client.post(self.url(&format!("/api/v1/analysis/{session}/analyze"))).send().await;
         assert_eq!(asked.unwrap().status(), StatusCode::ACCEPTED);
         let path = format!("/api/v1/sessions/{session}");

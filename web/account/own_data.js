@@ -4,7 +4,8 @@ import { api } from "../api.js";
 import { announce, ask, fill, h } from "../dom.js";
 import { formatBytes, t } from "../i18n.js";
 import { problemNotice } from "../notices.js";
-import { discardUpload } from "../upload.js";
+import { receiptInWords } from "../result/words.js";
+import { forgetUploads } from "../upload.js";
 
 /** So long an address of a file is kept for the browser to save it, in ms. */
 const SAVING_MS = 60_000;
@@ -88,9 +89,9 @@ function erasing(signal) {
     button.disabled = true;
     fill(told, h("p", { "aria-busy": "true" }, t("account.erasing")));
     try {
-      await discardUpload();
       const receipt = await api.eraseAll();
-      if (!signal.aborted) tellReceipt(told, receipt);
+      const isForgotten = await forgetUploads().then(() => true, (error) => console.error(error));
+      if (!signal.aborted) tellReceipt(told, receipt, isForgotten);
     } catch (error) {
       if (!signal.aborted) fill(told, problemNotice(error, erase));
     } finally {
@@ -100,12 +101,11 @@ function erasing(signal) {
   return h("div", { class: "account-deed" }, button, told);
 }
 
-function tellReceipt(told, receipt) {
-  const words = t("account.erased", {
-    sessions: t("account.sessions", { n: receipt.sessions_deleted }),
-    frames: t("session.frame_count", { n: receipt.frames_deleted }), size: formatBytes(receipt.bytes_deleted),
-    records: t("session.record_count", { n: receipt.records_deleted }),
-  });
-  fill(told, h("p", { class: "notice", id: "receipt", tabindex: -1 }, words)).firstElementChild.focus();
+function tellReceipt(told, receipt, isForgotten) {
+  const words = receiptInWords(receipt);
+  fill(told,
+    h("p", { class: "notice", id: "receipt", tabindex: -1 }, words),
+    !isForgotten && h("p", { class: "notice error" }, t("account.not_forgotten")));
+  told.firstElementChild.focus();
   announce(words);
 }

@@ -1,7 +1,9 @@
 // The card that says who is signed in, and lets people sign in and out.
 
-import { signInState, signInWithKey, signInWithProvider, signOut } from "../auth.js";
-import { announce, fill, h } from "../dom.js";
+import {
+  forgetAnonymous, goOnWithoutSignIn, signInState, signInWithKey, signInWithProvider, signOut,
+} from "../auth.js";
+import { announce, ask, fill, h } from "../dom.js";
 import { t } from "../i18n.js";
 
 /**
@@ -14,13 +16,40 @@ export function signInCard(terms, refresh) {
   const state = signInState();
   const card = h("section", { class: "card", id: "sign-in", tabindex: -1 });
   if (state.kind === "key" || state.kind === "openid") return fill(card, signedIn(state, card, refresh));
-  if (!terms.required) return fill(card, h("h2", {}, t("account.sign_in")), h("p", {}, t("account.not_needed")));
   return fill(card,
     h("h2", {}, t("account.sign_in")),
     state.ended && h("p", { class: "notice warning" }, t(`account.ended_${state.ended}`)),
+    !terms.required && h("p", {}, t("account.not_needed")),
     terms.anonymous && h("p", {}, t(state.kind === "anonymous" ? "account.anonymous_here" : "account.anonymous_may")),
     terms.openid && providerButton(terms.openid, card),
-    terms.keys && keyForm(card, refresh, terms.openid ? null : "primary"));
+    terms.keys && keyForm(card, refresh, terms.openid ? null : "primary"),
+    state.ended && (terms.anonymous || !terms.required) && goOnButton(refresh),
+    !state.ended && state.kind === "anonymous" && forgetButton(refresh));
+}
+
+function goOnButton(refresh) {
+  const goOn = () => {
+    goOnWithoutSignIn();
+    refresh("#sign-in");
+  };
+  return h("div", { class: "actions" },
+    h("button", { type: "button", id: "go-on", onclick: goOn }, t("account.go_on_without")));
+}
+
+/** For a device that others use as well. */
+function forgetButton(refresh) {
+  const forget = async () => {
+    const isSure = await ask({
+      title: t("account.forget_title"), body: [h("p", {}, t("account.forget_what"))],
+      yes: t("account.forget"), no: t("common.cancel"), danger: true,
+    });
+    if (!isSure) return;
+    await forgetAnonymous();
+    announce(t("account.forgotten"));
+    refresh("#sign-in");
+  };
+  return h("div", { class: "actions" },
+    h("button", { type: "button", id: "forget-here", onclick: forget }, t("account.forget")));
 }
 
 function signedIn({ kind, name }, card, refresh) {

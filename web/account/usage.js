@@ -48,18 +48,14 @@ function budgetInWords({ caller_usd: limit, caller_remaining_usd: rest, service_
 function storageInWords(used, free) {
   const freeBytes = free.storage_gb_month * GIGABYTE;
   const { class_a_operations: writes, class_b_operations: reads } = used;
-  const share = inPercent(Math.max(writes / free.class_a_operations, reads / free.class_b_operations));
+  const share = Math.max(writes / free.class_a_operations, reads / free.class_b_operations);
+  const percent = formatNumber(100 * share, share < 0.01 ? 2 : 0);
   return [
     h("p", {}, t("account.stored", { size: formatBytes(used.stored_bytes), free: formatBytes(freeBytes) })),
     bar(used.stored_bytes, freeBytes, t("account.stored_label")),
-    h("p", {}, t("account.operations", { n: writes + reads, count: formatNumber(writes + reads), share })),
+    h("p", {}, t("account.operations", { n: writes + reads, count: formatNumber(writes + reads), percent })),
     free.beyond_usd > 0 && h("p", {}, t("account.beyond", { usd: formatUsd(free.beyond_usd) })),
   ];
-}
-
-function inPercent(share) {
-  const format = { style: "percent", maximumFractionDigits: share < 0.01 ? 2 : 0 };
-  return new Intl.NumberFormat(language(), format).format(share);
 }
 
 function bar(value, max, label) {

@@ -73,7 +73,7 @@ class Camera {
 
   #recording(stream) {
     const chunks = [];
-    const recorder = this.#recorder = new MediaRecorder(stream, { videoBitsPerSecond: BITS_PER_SECOND });
+    const recorder = this.#recorder = startRecorder(stream);
     const finish = () => recorder.state !== "inactive" && recorder.stop();
     this.button.textContent = t("clip.camera_stop");
     this.button.classList.add("recording");
@@ -83,7 +83,6 @@ class Camera {
       recorder.ondataavailable = ({ data }) => data.size > 0 && chunks.push(data);
       recorder.onerror = () => reject(new ClipError("camera_failed"));
       recorder.onstop = () => resolve(new File(chunks, "clip", { type: recorder.mimeType || "video/mp4" }));
-      recorder.start(1000);
     });
   }
 
@@ -116,6 +115,18 @@ async function openCamera() {
     console.warn(error);
     if (error.name === "NotAllowedError" || error.name === "SecurityError") throw new ClipError("camera_not_allowed");
     if (error.name === "NotFoundError") throw new ClipError("camera_not_here");
+    throw new ClipError("camera_failed");
+  }
+}
+
+/** Browsers refuse streams that they cannot encode, or that have just ended. */
+function startRecorder(stream) {
+  try {
+    const recorder = new MediaRecorder(stream, { videoBitsPerSecond: BITS_PER_SECOND });
+    recorder.start(1000);
+    return recorder;
+  } catch (error) {
+    console.warn(error);
     throw new ClipError("camera_failed");
   }
 }

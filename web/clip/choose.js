@@ -12,6 +12,7 @@ const PICTURE_NAMES = /\.(jpe?g|png|webp|heic|heif|avif|gif|bmp|tiff?)$/i;
 /**
  * @typedef {object} Chosen
  * @property {File} [clip]
+ * @property {boolean} [isOneOfMore] whether other files were chosen with the clip, which are not taken
  * @property {File[]} [pictures] where there is no clip
  * @property {boolean} [resume] to go on with the upload that broke off
  */
@@ -55,13 +56,25 @@ export function choose(place, { signal, trouble }) {
   return promise;
 }
 
-/** Takes files wherever they are dropped: beside the zone, a browser would leave the page to show them. */
+/** Has files that nobody takes dropped in vain: a browser would leave the page, and its frames, to show them. */
+export function ignoreDrops(signal) {
+  const ignore = (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
+  };
+  document.addEventListener("dragover", ignore, { signal });
+  document.addEventListener("drop", ignore, { signal });
+}
+
+/** Takes files wherever they are dropped. */
 function takeDrops(zone, take, signal) {
   const on = (name, act) => document.addEventListener(name, act, { signal });
   const mark = (isOver) => zone.classList.toggle("over", isOver);
   on("dragover", (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
+    event.dataTransfer.dropEffect = "copy";
     mark(true);
   });
   on("dragleave", (event) => event.relatedTarget || mark(false));
@@ -78,10 +91,10 @@ function sort(files) {
   const isPicture = (file) => file.type.startsWith("image/") || (!file.type && PICTURE_NAMES.test(file.name));
   const isClip = (file) => file.type.startsWith("video/") || VIDEO_NAMES.test(file.name);
   const clip = files.find((it) => isClip(it) && !isPicture(it));
-  if (clip) return { clip };
+  if (clip) return { clip, isOneOfMore: files.length > 1 };
   const pictures = files.filter(isPicture);
   if (pictures.length > 0) return { pictures };
-  return files.length > 0 ? { clip: files[0] } : null;
+  return files.length > 0 ? { clip: files[0], isOneOfMore: files.length > 1 } : null;
 }
 
 /**

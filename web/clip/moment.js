@@ -13,13 +13,14 @@ import { openClip } from "./video.js";
  *
  * @param {Element} main where it is shown
  * @param {File} file
- * @param {{limits: object, signal: AbortSignal}} options `limits` of the service
+ * @param {{limits: object, isOneOfMore: boolean, signal: AbortSignal}} options `limits` of the service; `isOneOfMore`
+ *   where other files were chosen with it, which are not taken
  * @returns {Promise<import("./frames.js").Frame[]|null>} null where another clip is wanted
  * @throws {import("./video.js").ClipError} where the clip cannot be read
  */
-export async function chooseMoment(main, file, { limits, signal }) {
+export async function chooseMoment(main, file, { limits, isOneOfMore, signal }) {
   const moment = new Moment(limits, stoppable(signal));
-  moment.show(main);
+  moment.show(main, isOneOfMore && file.name);
   try {
     return await moment.run(file);
   } catch (error) {
@@ -52,8 +53,10 @@ class Moment {
     this.other = h("button", { type: "button", class: "plain", onclick: () => this.#leave() }, t("clip.another"));
   }
 
-  show(main) {
+  /** `only`: the name of the clip where it was chosen out of several files. */
+  show(main, only) {
     showStep(main, t("clip.moment_title"),
+      only && h("p", { class: "notice" }, t("clip.only_one", { name: only })),
       h("p", { class: "lead" }, t("clip.moment_lead")),
       this.stage, this.lane,
       h("div", { class: "clip-status" }, this.words, this.progress.element),

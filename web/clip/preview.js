@@ -1,6 +1,6 @@
 // Plays the chosen part of a clip over and over, and shows single moments of it while the part is being moved.
 
-/** The preview of a clip. It seeks by itself, so end it before frames are taken. */
+/** The preview of a clip. It seeks by itself, so pause it before frames are taken. */
 export class Preview {
   #video;
   #window;
@@ -44,8 +44,10 @@ export class Preview {
     }
   }
 
+  /** Stops, and forgets which moment was to be shown. */
   pause() {
     this.#wantsToPlay = false;
+    this.#wantedMs = null;
     this.#onChange();
     cancelAnimationFrame(this.#frame);
     this.#video.pause();
@@ -62,7 +64,6 @@ export class Preview {
   /** Stops for good. */
   end() {
     this.pause();
-    this.#wantedMs = null;
     this.#ended.abort();
   }
 

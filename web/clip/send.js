@@ -14,7 +14,7 @@ import { decision, progressLine, stoppable } from "./step.js";
  * @param {object} options
  * @param {AbortSignal} options.signal of the view; what was sent by then is there to be resumed
  * @param {(sent: number) => void} [options.onSent] as frames arrive
- * @returns {Promise<string|null>} the id of the session; null where it was cancelled, and what was sent is deleted
+ * @returns {Promise<string|null>} the id of the session; null where it was cancelled, and what was sent is being removed
  */
 export async function send(place, begin, { signal, onSent }) {
   const own = stoppable(signal);
@@ -48,7 +48,8 @@ export async function send(place, begin, { signal, onSent }) {
       work = (await interruptedUpload()) ? resumeUpload : begin;
     }
   }
-  await discardUpload().catch(console.warn);
+  // It is noted that nothing of it is wanted, so the removal may take its time, or be done by the next page.
+  discardUpload().catch(console.warn);
   return null;
 
   async function wishToRepeat(error) {

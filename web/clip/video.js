@@ -168,7 +168,8 @@ export class Clip {
 
   #settle(shownMs, target) {
     if (shownMs !== undefined) this.#isExact = true;
-    else if (this.#isExact && !document.hidden) shownMs = this.#shownMs; // No new picture: it is the same frame.
+    // No new picture: it is the same frame, unless somebody else has moved the video since.
+    else if (this.#isExact && !document.hidden && this.#isOf(target, this.#shownMs)) shownMs = this.#shownMs;
     this.#shownMs = shownMs ?? target;
     return this.#shownMs;
   }
@@ -177,14 +178,13 @@ export class Clip {
   #presented(target) {
     let latest;
     let handle;
-    const { video, frameMs } = this;
-    const isOfTarget = (ms) => ms <= target + 5 && ms > target - 1.5 * (frameMs ?? 50) - 5;
+    const { video } = this;
     const time = new Promise((resolve) => {
       if (!knowsPresented) return;
       const watch = () => {
         handle = video.requestVideoFrameCallback((_, { mediaTime }) => {
           latest = mediaTime * 1000;
-          if (isOfTarget(latest)) resolve(latest);
+          if (this.#isOf(target, latest)) resolve(latest);
           else watch();
         });
       };
@@ -192,6 +192,11 @@ export class Clip {
     });
     const stop = () => knowsPresented && video.cancelVideoFrameCallback(handle);
     return { time, latest: () => latest, stop };
+  }
+
+  /** Whether the picture that begins at `ms` may be the one of the time `target`. */
+  #isOf(target, ms) {
+    return ms <= target + 5 && ms > target - 1.5 * (this.frameMs ?? 50) - 5;
   }
 
   async #learnDuration(signal) {

@@ -7,7 +7,7 @@ import { chatView } from "./chat.js";
 import { findingCard, focusSection } from "./finding.js";
 import { FrameViewer } from "./evidence.js";
 import { cannotTell, elements, figures, leftOut, limits, notesAnswer, provenance } from "./details.js";
-import { SPOKEN, isAboutTechnique, term, withMentions } from "./words.js";
+import { SPOKEN, isAboutTechnique, primaryFinding, term, withMentions } from "./words.js";
 
 /** Warnings that bear on every finding, and are read before them. */
 const FIRST = ["several_swimmers", "swimmer_uncertain", "stroke_differs"];
@@ -16,15 +16,14 @@ const FIRST = ["several_swimmers", "swimmer_uncertain", "stroke_differs"];
  * The result of a session.
  *
  * @param {object} session that has an `analysis`
- * @param {object|null} catalog of the service, for how drills are done; null where it could not be read
+ * @param {Promise<object|null>} catalog of the service, for how drills are done; null where it could not be read
  * @param {AbortSignal} signal of the view
  * @returns {HTMLElement}
  */
 export function analysisView(session, catalog, signal) {
   const { analysis } = session;
   const viewer = new FrameViewer(session, signal);
-  const drills = new Map((catalog?.drills ?? []).map((it) => [it.id, it]));
-  const context = { session, analysis, viewer, drills, signal };
+  const context = { session, analysis, viewer, catalog, signal };
   const told = tellFindings(context);
   viewer.cite(told.claims);
   if (told.claims.length > 0) viewer.prepare(told.claims[0]);
@@ -56,12 +55,12 @@ function conversation({ session, analysis, viewer, signal }) {
 /** The findings in their order, as sections, and the claims that the viewer may name. */
 function tellFindings(context) {
   const { findings } = context.analysis;
+  const primary = primaryFinding(context);
   const claims = [];
   const keep = ({ claim, element }) => {
     claims.push(claim);
     return element;
   };
-  const primary = findings.find((it) => it.priority === "primary" && it.kind !== "strength");
   const others = findings.filter((it) => it !== primary);
   const group = (belongs) => others.filter(belongs).map((it) => keep(findingCard(it, context)));
   const focus = primary && keep(focusSection(primary, context));

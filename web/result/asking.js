@@ -3,7 +3,7 @@
 import { announce, fill, h } from "../dom.js";
 import { api, config } from "../api.js";
 import { formatNumber, formatUsd, t } from "../i18n.js";
-import { newKey } from "../http.js";
+import { Pauses } from "../http.js";
 import { problemNotice } from "../notices.js";
 import { FrameViewer } from "./evidence.js";
 import { framePicture } from "./picture.js";
@@ -64,34 +64,33 @@ function checkTold({ frames, frames_per_second: rate, warnings, advice }, viewer
  *
  * @param {object} session
  * @param {AbortSignal} signal
- * @param {() => void} onStarted called once the analysis is under way
+ * @param {() => void} onChanged called once the session is not as it is shown: the analysis is under way, or somebody
+ *   else was faster
  * @param {string} name of the button
  */
-export function analyseForm(session, signal, onStarted, name) {
-  return new AnalyseForm(session, signal, onStarted, name).element;
+export function analyseForm(session, signal, onChanged, name) {
+  return new AnalyseForm(session, signal, onChanged, name).element;
 }
 
 class AnalyseForm {
   #session;
   #signal;
-  #onStarted;
-  /** By which the service knows a request whose answer was lost; another for other options. */
-  #key = newKey();
+  #onChanged;
   #estimated = 0;
   #isBusy = false;
 
-  constructor(session, signal, onStarted, name) {
+  constructor(session, signal, onChanged, name) {
     this.#session = session;
     this.#signal = signal;
-    this.#onStarted = onStarted;
-    this.price = h("p", { class: "price", "aria-live": "polite" }, t("session.price_asking"));
+    this.#onChanged = onChanged;
+    this.price = h("p", { class: "price", "aria-live": "polite" });
     this.problem = h("div", {});
     this.button = h("button", { id: "analyse", type: "submit", class: "primary" }, name);
     this.looks = h("fieldset", {}, h("legend", {}, t("session.looks")), numbersTo(MOST_LOOKS).map((n) =>
       h("label", { class: "choice" },
-        h("input", { type: "radio", name: "looks", value: n, checked: n === 1, onchange: () => this.#changed() }),
+        h("input", { type: "radio", name: "looks", value: n, checked: n === 1, onchange: () => this.#estimate() }),
         h("span", {}, t("session.looks_count", { n })))));
-    this.spare = h("input", { type: "checkbox", onchange: () => this.#changed() });
+    this.spare = h("input", { type: "checkbox", onchange: () => this.#estimate() });
     this.element = h("form", { class: "analyse-form", onsubmit: (event) => this.#submit(event) },
       h("div", { class: "analyse-row" }, this.button, this.price),
       h("details", {}, h("summary", {}, t("session.options")),
@@ -100,7 +99,7 @@ class AnalyseForm {
         h("label", { class: "choice" }, this.spare, h("span", {}, t("session.spare")))),
       this.problem);
     this.#estimate();
-    this.#lookAtConsent();
+    this.#lookAtConsent().catch(console.warn);
   }
 
   #options() {
@@ -111,14 +110,10 @@ class AnalyseForm {
     };
   }
 
-  #changed() {
-    this.#key = newKey();
-    this.#estimate();
-  }
-
   async #estimate() {
     const turn = ++this.#estimated;
     const isLast = () => turn === this.#estimated && !this.#signal.aborted;
+    this.price.textContent = t("session.price_asking");
     try {
       const { cost_usd_max: most } = await api.estimate(this.#session.session_id, this.#options(), this.#signal);
       if (!isLast()) return;
@@ -133,9 +128,9 @@ class AnalyseForm {
 
   /** Says before anybody presses the button that nobody agreed to have the frames looked at. */
   async #lookAtConsent() {
-    const { model } = await config();
+    const { third_party_ai: isNeeded } = (await config()).consent;
     const covered = this.#session.consent?.purposes;
-    if (this.#signal.aborted || model.is_mock || !covered || covered.includes("third_party_ai")) return;
+    if (this.#signal.aborted || !isNeeded || !covered || covered.includes("third_party_ai")) return;
     this.button.disabled = true;
     fill(this.problem, consentNotice());
   }
@@ -147,12 +142,29 @@ class AnalyseForm {
     this.problem.replaceChildren();
     announce(t("session.starting"));
     try {
-      await api.analyze(this.#session.session_id, this.#options(), this.#key);
-      if (!this.#signal.aborted) this.#onStarted();
+      await this.#ask(this.#options());
+      if (!this.#signal.aborted) this.#onChanged();
     } catch (error) {
       if (this.#signal.aborted) return;
       this.#busy(false);
       fill(this.problem, error.code === "consent_missing" ? consentNotice() : problemNotice(error));
+    }
+  }
+
+  /** Asks for the analysis that was offered, unless the session has changed since. */
+  async #ask(options) {
+    const { session_id: id, updated_at: seen } = this.#session;
+    const now = await api.session(id, this.#signal);
+    if (now.updated_at !== seen) return announce(t("session.changed"));
+    // The same for all windows that offer it, so that it is done, and paid for, once.
+    const key = [id, seen, JSON.stringify(options)].join("|");
+    try {
+      await api.analyze(id, options, key);
+    } catch (error) {
+      if (error.code !== "request_under_way") throw error;
+      // Another window asks in this moment.
+      await new Pauses().after(error, this.#signal);
+      await this.#ask(options);
     }
   }
 

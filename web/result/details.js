@@ -103,8 +103,13 @@ export function leftOut({ dropped }) {
       h("ul", {}, reasons.map(([code, count]) => h("li", {}, t(`terms.dropped.${code}`, { n: count }))))));
 }
 
-/** What made the result and what it cost, small. */
+/** What made the result and what it cost, small. `catalog` is a promise of it, or of null. */
 export function provenance(session, catalog) {
+  const status = h("li", { lang: SPOKEN, hidden: true });
+  catalog.then((it) => {
+    status.textContent = it?.status ?? "";
+    status.hidden = !it?.status;
+  });
   const { provenance: made, usage } = session.analysis;
   const cost = usage?.cost_usd ?? null;
   const all = session.usage?.cost_usd ?? null;
@@ -117,7 +122,7 @@ export function provenance(session, catalog) {
         h("li", {}, t("result.made_model", { model: made.model })),
         made.samples && h("li", {}, t("result.made_looks", { n: made.samples })),
         h("li", {}, t("result.made_versions", { prompt: made.prompt_version, catalog: made.catalog_version })),
-        catalog?.status && h("li", { lang: SPOKEN }, catalog.status),
+        status,
         h("li", { class: "digest" }, t("result.made_frames", { digest: made.frames_sha256 })),
         cost !== null && h("li", {}, t("result.made_cost", { cost: formatUsd(cost), requests })),
         all > cost && h("li", {}, t("result.session_cost", { cost: formatUsd(all) })))));

@@ -1,6 +1,6 @@
 // One finding: what is seen, what it costs, a cue, the frames that show it, and what to practise.
 
-import { h } from "../dom.js";
+import { fill, h } from "../dom.js";
 import { t } from "../i18n.js";
 import { framePicture } from "./picture.js";
 import { SPOKEN, findingTitle, frameAndTime, term, withMentions } from "./words.js";
@@ -15,7 +15,7 @@ const SHOWN_AT_ONCE = 4;
  * @property {object} session
  * @property {object} analysis the session's, or another that is about its frames
  * @property {import("./evidence.js").FrameViewer} viewer
- * @property {Map<string, object>} drills of the catalogue by their ids; empty where it could not be read
+ * @property {Promise<object|null>} catalog null where it could not be read
  * @property {AbortSignal} signal
  */
 
@@ -128,16 +128,25 @@ function drills(finding, context, heading) {
   if (finding.drills.length === 0) return null;
   return h("div", { class: "drills" },
     heading === "h3" && h("h3", {}, t("result.drills")),
-    h("ul", {}, finding.drills.map((it) => drill(it, context.drills.get(it.id), heading === "h3" ? "h4" : heading))));
+    h("ul", {}, finding.drills.map((it) => drill(it, context.catalog, heading === "h3" ? "h4" : heading))));
 }
 
-function drill(advice, known, heading) {
+/** A drill with how it is done, which comes with the catalogue. */
+function drill(advice, catalog, heading) {
+  const how = h("div", {});
+  catalog.then((it) => fill(how, howTo(it?.drills.find(({ id }) => id === advice.id))));
+  return h("li", { class: "drill" },
+    h(heading, { lang: SPOKEN }, advice.name, " ", h("span", { class: "chip" }, advice.dose)), how);
+}
+
+function howTo(drill) {
+  if (!drill) return null;
   const line = (key, words) => words && h("p", { class: "small" },
     h("span", {}, `${t(key)} `), h("span", { lang: SPOKEN }, words));
-  return h("li", { class: "drill" },
-    h(heading, { lang: SPOKEN }, advice.name, " ", h("span", { class: "chip" }, advice.dose)),
-    known?.how && h("p", { lang: SPOKEN }, known.how),
-    line("result.feel", known?.feel),
-    line("result.watch_out", known?.watch_out),
-    line("result.equipment", known?.equipment?.join(", ")));
+  return [
+    h("p", { lang: SPOKEN }, drill.how),
+    line("result.feel", drill.feel),
+    line("result.watch_out", drill.watch_out),
+    line("result.equipment", drill.equipment.join(", ")),
+  ];
 }

@@ -44,17 +44,20 @@ async function fetchNow(image) {
 /** Puts a frame into an image, unless another took its place meanwhile, or says there that it cannot be shown. */
 export async function load(image, sessionId, number, signal) {
   image.dataset.number = number;
+  image.classList.remove("missing");
   const isWanted = () => image.dataset.number === String(number) && !signal.aborted;
+  // What is at hand comes before this. What must be fetched leaves no other picture under its name meanwhile.
+  const clearing = setTimeout(() => isWanted() && image.removeAttribute("src"));
   try {
     const url = await api.frameImage(sessionId, number, signal);
-    if (!isWanted()) return;
-    image.src = url;
-    image.classList.remove("missing");
+    if (isWanted()) image.src = url;
   } catch (error) {
     if (!isWanted()) return;
     console.warn(error);
     image.removeAttribute("src");
     image.alt = t("result.frame_missing", { number });
     image.classList.add("missing");
+  } finally {
+    clearTimeout(clearing);
   }
 }

@@ -1,6 +1,6 @@
 // Words for what the service says in codes, and for frames: what the views of a result have in common.
 
-import { formatSeconds, has, language, t } from "../i18n.js";
+import { formatBytes, formatDay, formatNumber, formatSeconds, has, language, t } from "../i18n.js";
 import { h } from "../dom.js";
 
 /** The language of the catalogue and of what an analysis says, for screen readers of pages in another one. */
@@ -17,9 +17,26 @@ export function listed(words) {
   return new Intl.ListFormat(language(), { type: "conjunction" }).format(words.map(String));
 }
 
-/** "Frame 8" or "Frames 2, 8 and 13". */
-export function framesInWords(numbers) {
-  return t("result.frames", { n: numbers.length, list: listed(numbers) });
+/** What a session is called: as its owner named it, or by its stroke and day. */
+export function nameOf(session) {
+  return session.title
+    || t("session.title", { stroke: term("stroke", session.stroke_type), day: formatDay(session.created_at) });
+}
+
+/** What was removed, of a session or, where the receipt counts sessions, of all that somebody had. */
+export function receiptInWords(receipt) {
+  const { sessions_deleted: sessions, frames_deleted: frames, bytes_deleted: bytes, records_deleted: records } = receipt;
+  return t(sessions === undefined ? "session.deleted_what" : "account.erased", {
+    sessions: sessions !== undefined && t("account.sessions", { n: sessions }),
+    frames: t("session.frame_count", { n: frames }),
+    size: formatBytes(bytes),
+    records: t("session.record_count", { n: records }),
+  });
+}
+
+/** The one thing to work on first; undefined where there is no analysis yet, or nothing of that kind in it. */
+export function primaryFinding({ analysis }) {
+  return analysis?.findings.find((it) => it.priority === "primary" && it.kind !== "strength");
 }
 
 /** "Frame 8 · 0.28 s", without the time where it is not known; with `total` "Frame 8 of 15 · 0.28 s". */
@@ -42,9 +59,7 @@ export function claimKey({ kind, code, element, side }) {
 export function metricInWords({ name, value, uncertainty, unit }) {
   const isTime = unit === "ms";
   const [scale, digits] = isTime ? [1000, 2] : [1, 1];
-  const number = (it) => new Intl.NumberFormat(language(), {
-    minimumFractionDigits: digits, maximumFractionDigits: digits,
-  }).format(it / scale);
+  const number = (it) => formatNumber(it / scale, digits, digits);
   return `${number(value)} ± ${number(uncertainty)} ${isTime ? "s" : term("unit", name)}`;
 }
 

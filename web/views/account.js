@@ -19,8 +19,8 @@ export async function show(main, _, signal) {
   const service = await config();
   if (signal.aborted) return;
   const { sign_in: terms, version } = service;
-  const { kind } = signInState();
-  const mayRead = kind !== "none" || !terms.required;
+  const { kind, ended } = signInState();
+  const mayRead = !ended && (kind !== "none" || !terms.required);
   const refresh = (next) => {
     focusNext = next;
     dispatchEvent(new CustomEvent("swimcoach:refresh"));
@@ -37,10 +37,10 @@ export async function show(main, _, signal) {
   focusNext = null;
 }
 
-/** What came of a sign-in at the provider that has just come back. */
+/** What came of a sign-in at the provider that has just come back, or of a sign-out that left something behind. */
 function newsNotice(news) {
   if (!news) return null;
-  if (news.error) return h("div", {}, h("p", {}, t("account.sign_in_failed")), problemNotice(news.error));
+  if (news.failed) return h("div", {}, h("p", {}, t(news.failed)), problemNotice(news.error));
   const text = welcome(news.claimed);
   announce(text);
   return h("p", { class: "notice" }, text);
@@ -49,13 +49,19 @@ function newsNotice(news) {
 function languageCard(refresh) {
   const choices = Object.entries(languages).map(([code, name]) =>
     h("option", { value: code, lang: code, selected: code === language() }, name));
-  const select = h("select", { id: "language", onchange: async () => {
-    await chooseLanguage(select.value);
-    refresh("#language");
-  } }, choices);
+  const trouble = h("div", {});
+  const choose = async () => {
+    try {
+      await chooseLanguage(select.value);
+      refresh("#language");
+    } catch (error) {
+      fill(trouble, problemNotice(error, choose));
+    }
+  };
+  const select = h("select", { id: "language", onchange: choose }, choices);
   return h("section", { class: "card" },
     h("h2", {}, h("label", { for: "language" }, t("account.language"))),
-    select);
+    select, trouble);
 }
 
 function aboutCard(version) {

@@ -2,9 +2,9 @@
 
 import { api } from "../api.js";
 import { announce, ask, fill, h, setTitle } from "../dom.js";
-import { formatBytes, formatDay, formatTime, t } from "../i18n.js";
+import { formatTime, t } from "../i18n.js";
 import { problemNotice } from "../notices.js";
-import { findingTitle, SPOKEN, term } from "../result/words.js";
+import { findingTitle, nameOf, primaryFinding, receiptInWords, SPOKEN, term } from "../result/words.js";
 
 /** Shows the sessions. */
 export async function show(main, _, signal) {
@@ -102,10 +102,7 @@ class History {
   /** Says what was removed in the place where it was, so that nothing else moves. */
   #receipt(item, session, receipt) {
     this.#comparison.leaveOut(session);
-    const words = receipt ? t("session.deleted_what", {
-      frames: t("session.frame_count", { n: receipt.frames_deleted }), size: formatBytes(receipt.bytes_deleted),
-      records: t("session.record_count", { n: receipt.records_deleted }),
-    }) : t("history.gone_already");
+    const words = receipt ? receiptInWords(receipt) : t("history.gone_already");
     item.className = "notice history-receipt";
     item.removeAttribute("aria-busy");
     fill(item, h("p", { tabindex: -1 }, h("strong", {}, `${nameOf(session)}: ${t("session.deleted")}. `), words));
@@ -114,23 +111,18 @@ class History {
   }
 }
 
-function nameOf(session) {
-  const stroke = term("stroke", session.stroke_type);
-  return session.title || t("session.title", { stroke, day: formatDay(session.created_at) });
-}
-
 /** What came of it: the one thing to work on, or how far it is. */
 function outcome(session) {
   const { analysis, status } = session;
   if (status === "processing") return h("p", {}, h("span", { class: "chip" }, t("history.processing")));
-  if (analysis) return h("p", {}, focusOf(analysis));
+  if (analysis) return h("p", {}, focusOf(session));
   if (status === "failed") return h("p", {}, h("span", { class: "chip" }, t("history.failed")));
   return h("p", {}, h("span", { class: "chip" }, t(session.frame_count > 0 ? "history.pending" : "history.no_frames")));
 }
 
-function focusOf(analysis) {
-  const primary = analysis.findings.find((it) => it.priority === "primary");
-  if (!primary) return h("span", { class: "history-summary", lang: SPOKEN }, analysis.summary);
+function focusOf(session) {
+  const primary = primaryFinding(session);
+  if (!primary) return h("span", { class: "history-summary", lang: SPOKEN }, session.analysis.summary);
   // The catalogue has titles in English alone.
   const title = h("span", { lang: primary.title ? SPOKEN : null }, findingTitle(primary));
   return [h("span", { class: "history-focus" }, t("history.focus")), " ", title];
@@ -251,7 +243,7 @@ class Pictures {
 }
 
 /** The frame that shows what to work on, or one from the middle of the clip. */
-function mostTelling({ analysis, frames }) {
-  const primary = analysis?.findings.find((it) => it.priority === "primary");
-  return primary?.evidence[0]?.frame ?? frames[Math.floor(frames.length / 2)].number;
+function mostTelling(session) {
+  const { frames } = session;
+  return primaryFinding(session)?.evidence[0]?.frame ?? frames[Math.floor(frames.length / 2)].number;
 }

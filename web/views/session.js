@@ -2,13 +2,17 @@
 
 import { announce, ask, fill, h, setTitle } from "../dom.js";
 import { api } from "../api.js";
-import { formatBytes, formatDay, formatTime, has, t } from "../i18n.js";
+import { formatDay, formatTime, has, t } from "../i18n.js";
 import { problemNotice } from "../notices.js";
 import { analyseForm, framesToLookAt } from "../result/asking.js";
 import { analysisView } from "../result/analysis.js";
 import { fetchPictures } from "../result/picture.js";
 import { progressView } from "../result/progress.js";
-import { SPOKEN, findingTitle, term } from "../result/words.js";
+import { SPOKEN, findingTitle, nameOf, primaryFinding, receiptInWords, term } from "../result/words.js";
+import { interruptedUploadOf } from "../upload.js";
+
+/** So long a result waits for the catalogue, in ms; what it says of drills is filled in when it comes later. */
+const CATALOG_WITHIN_MS = 1_000;
 
 /** Shows the session that the address names. */
 export async function show(main, { id }, signal) {
@@ -30,6 +34,8 @@ function gone() {
 class SessionPage {
   #main;
   #signal;
+  /** Comes to the catalogue, or to null where it cannot be read. Asked for once there is use for it. */
+  #catalog = null;
   /** Ends what belongs to the state of the session that is shown. */
   #state = new AbortController();
 
@@ -47,17 +53,18 @@ class SessionPage {
     this.#state = new AbortController();
     const { signal } = this.#state;
     setTitle(nameOf(session));
-    // The frames are told to a screen reader by the words beside them, so that the catalogue may come late or never.
-    const catalog = session.analysis ? await api.catalog(signal).catch(console.warn) ?? null : null;
+    if (session.analysis || session.status === "processing") this.#catalog ??= readCatalog(this.#signal);
+    if (session.analysis) await Promise.race([this.#catalog, after(CATALOG_WITHIN_MS)]);
     if (this.#signal.aborted || signal.aborted) return;
-    fill(this.#main, this.#head(session), this.#body(session, catalog, signal), this.#foot(session));
+    fill(this.#main, this.#head(session), this.#body(session, signal), this.#foot(session));
     if (session.analysis && session.status !== "processing") this.#offerComparison(session, signal);
   }
 
   async #again() {
     try {
-      await this.paint(await api.session(this.#main.querySelector("[data-session]").dataset.session));
-      this.#main.querySelector("#progress-title")?.focus();
+      const id = this.#main.querySelector("[data-session]").dataset.session;
+      await this.paint(await api.session(id, this.#signal));
+      this.#main.querySelector("#progress-title, #failed-title, #focus-title, #analyse")?.focus();
     } catch (error) {
       if (!this.#signal.aborted) this.#main.prepend(problemNotice(error, () => location.reload()));
     }
@@ -74,7 +81,7 @@ class SessionPage {
       h("p", { class: "small" }, facts.filter(Boolean).join(" · ")));
   }
 
-  #body(session, catalog, signal) {
+  #body(session, signal) {
     if (session.status === "pending") return this.#before(session, signal);
     if (session.status === "processing") {
       return [
@@ -84,13 +91,14 @@ class SessionPage {
     }
     return [
       session.status === "failed" && this.#failed(session, signal),
-      session.analysis && analysisView(session, catalog, signal),
+      session.analysis && analysisView(session, this.#catalog, signal),
     ];
   }
 
   #before(session, signal) {
     if (session.frame_count === 0) return h("div", { class: "notice" }, h("p", {}, t("session.no_frames")));
     return [
+      unfinishedNotice(session, signal),
       analyseForm(session, signal, () => this.#again(), t("session.analyse")),
       framesToLookAt(session, signal),
     ];
@@ -111,9 +119,10 @@ class SessionPage {
 
   async #ended(session) {
     await this.paint(session);
-    const primary = session.analysis?.findings.find((it) => it.priority === "primary");
-    announce(session.status !== "complete" ? t("session.failed")
-      : primary ? t("session.ready", { title: findingTitle(primary) }) : t("session.ready_plain"));
+    const primary = primaryFinding(session);
+    announce(session.error_code === "cancelled" ? t("session.stopped")
+      : session.status !== "complete" ? t("session.failed")
+        : primary ? t("session.ready", { title: findingTitle(primary) }) : t("session.ready_plain"));
     (this.#main.querySelector("#failed-title, #focus-title") ?? this.#main).focus({ preventScroll: true });
     scrollTo(0, 0);
   }
@@ -173,21 +182,18 @@ class SessionPage {
     });
     if (!isSure) return;
     try {
-      const receipt = await api.deleteSession(session.session_id);
-      this.#state.abort();
-      if (!this.#signal.aborted) this.#receipt(receipt);
+      this.#receipt(receiptInWords(await api.deleteSession(session.session_id)));
     } catch (error) {
       if (this.#signal.aborted) return;
+      // Somebody else, or its time, was faster.
+      if (error.status === 404) return this.#receipt(t("history.gone_already"));
       this.#main.querySelector(".session-foot").prepend(problemNotice(error));
     }
   }
 
-  #receipt({ frames_deleted: frames, bytes_deleted: bytes, records_deleted: records }) {
-    const words = t("session.deleted_what", {
-      frames: t("session.frame_count", { n: frames }),
-      size: formatBytes(bytes),
-      records: t("session.record_count", { n: records }),
-    });
+  #receipt(words) {
+    this.#state.abort();
+    if (this.#signal.aborted) return;
     setTitle(t("session.deleted"));
     const title = h("h1", { tabindex: -1 }, t("session.deleted"));
     fill(this.#main, title, h("p", { id: "receipt", class: "lead" }, words), wayOn());
@@ -202,9 +208,27 @@ function wayOn() {
     h("a", { class: "button", href: "#/sessions" }, t("session.to_history")));
 }
 
-function nameOf(session) {
-  return session.title
-    || t("session.title", { stroke: term("stroke", session.stroke_type), day: formatDay(session.created_at) });
+function readCatalog(signal) {
+  return api.catalog(signal).catch((error) => {
+    if (!signal.aborted) console.warn(error);
+    return null;
+  });
+}
+
+function after(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Says that more frames are on this device, where their upload broke off: an analysis would close the session. */
+function unfinishedNotice(session, signal) {
+  const place = h("div", {});
+  interruptedUploadOf(session.session_id).then((upload) => {
+    if (signal.aborted || !upload) return;
+    fill(place, h("div", { class: "notice warning" },
+      h("p", {}, t("session.unfinished", { sent: session.frame_count, total: upload.total })),
+      h("p", {}, h("a", { href: "#/" }, t("session.unfinished_go_on")))));
+  }).catch(console.warn);
+  return place;
 }
 
 /** Adds a way to compare the result with the one before it of the same stroke, where there is one. */

@@ -2,7 +2,7 @@
 
 import { config } from "../api.js";
 import { signInState } from "../auth.js";
-import { choose, interruptedNotice } from "../clip/choose.js";
+import { choose, ignoreDrops, interruptedNotice } from "../clip/choose.js";
 import { framesOfPictures } from "../clip/frames.js";
 import { chooseMoment } from "../clip/moment.js";
 import { review } from "../clip/review.js";
@@ -19,6 +19,7 @@ export async function show(main, _, signal) {
   setTitle("");
   const place = h("div", {});
   fill(main, ...beginning(), place);
+  ignoreDrops(signal);
   walk(main, place, signal).catch((error) => {
     if (!signal.aborted) fill(main, ...beginning(), problemNotice(error, () => show(main, _, signal)));
   });
@@ -57,8 +58,11 @@ async function first(place, { settings, signal, trouble }) {
     place.append(h("p", { class: "notice" }, t("clip.sign_in"), " ", link));
   }
   const resumed = Promise.withResolvers();
-  await offerToResume(place, () => resumed.resolve({ resume: true }));
   const step = stoppable(signal);
+  // Filled when it is known: another window that is uploading must not hold up the first step.
+  const notice = h("div", {});
+  place.append(notice);
+  offerToResume(notice, () => resumed.resolve({ resume: true }), step.signal).catch(console.warn);
   try {
     return await Promise.race([resumed.promise, choose(place, { signal: step.signal, trouble })]);
   } finally {
@@ -70,16 +74,15 @@ function mustSignIn({ sign_in: { required, anonymous } }) {
   return required && !anonymous && signInState().kind === "none";
 }
 
-async function offerToResume(place, resume) {
-  const upload = await interruptedUpload().catch(console.warn);
-  if (!upload) return;
-  const notice = h("div", {});
+async function offerToResume(notice, resume, signal) {
+  const upload = await interruptedUpload();
+  if (!upload || signal.aborted) return;
   const discard = () => {
     fill(notice);
     discardUpload().catch(console.warn);
     document.getElementById("clip-file")?.focus();
   };
-  place.append(fill(notice, interruptedNotice(upload, resume, discard)));
+  fill(notice, interruptedNotice(upload, resume, discard));
 }
 
 async function goOn(main, signal) {
@@ -88,9 +91,9 @@ async function goOn(main, signal) {
   return send(place, resumeUpload, { signal });
 }
 
-async function fromChosen(main, { clip, pictures }, settings, signal) {
+async function fromChosen(main, { clip, isOneOfMore, pictures }, settings, signal) {
   const { limits } = settings;
-  const made = clip ? { frames: await chooseMoment(main, clip, { limits, signal }), leftOut: [] }
+  const made = clip ? { frames: await chooseMoment(main, clip, { limits, isOneOfMore, signal }), leftOut: [] }
     : await makePictures(main, pictures, { limits, signal });
   if (!made.frames) return null;
   if (made.frames.length === 0) throw new ClipError("no_frames");

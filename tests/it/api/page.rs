@@ -145,6 +145,13 @@ async fn the_page_may_send_to_the_bucket_and_the_provider_only_where_it_does() {
         it.page.direct_uploads = true;
     });
     assert_eq!(both.await, ["'self'", "https://account.r2.example", "https://clerk.coach.example"]);
+    // A browser that knows the page by the same tag would keep the old policy.
+    let tag = async |app: TestApp| app.get("/").await.header("etag").unwrap().to_owned();
+    let offers = |it: &mut Settings| {
+        provider(it);
+        it.page.openid = Some(OpenIdClient { id: "page".to_owned(), scope: "openid".to_owned() });
+    };
+    assert_ne!(tag(TestApp::new()).await, tag(TestApp::with(offers)).await);
 }
 
 #[tokio::test]
