@@ -65,6 +65,9 @@ impl Browser {
             "--window-size=1280,900",
             // What moves by itself is for eyes, and takes long without a graphics card.
             "--force-prefers-reduced-motion",
+            // A camera that shows a moving picture, and somebody who lets the page film.
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
             // No name leads anywhere, so what asks another host fails.
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         ]

@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod accessibility;
+mod deeds;
 mod direct;
 mod first_visit;
 mod interruptions;

@@ -22,7 +22,7 @@ export function ownDataCard(signal) {
 
 function exporting(signal) {
   const told = h("div");
-  const button = h("button", { type: "button", onclick: () => save() }, t("account.export"));
+  const button = h("button", { type: "button", id: "export", onclick: () => save() }, t("account.export"));
   const save = async () => {
     button.disabled = true;
     try {
@@ -73,7 +73,7 @@ function offer(blob, name) {
 
 function erasing(signal) {
   const told = h("div");
-  const button = h("button", { type: "button", class: "danger", onclick: () => begin() }, t("account.erase"));
+  const button = h("button", { type: "button", id: "erase", class: "danger", onclick: () => begin() }, t("account.erase"));
   const begin = async () => {
     // Two questions, since nothing brings this back.
     for (const step of ["first", "last"]) {

@@ -48,7 +48,7 @@ export function choose(place, { signal, trouble }) {
   const zone = h("div", { class: "card clip-drop" },
     input,
     h("label", { class: "button primary", for: "clip-file" }, t("clip.choose")),
-    h("button", { type: "button", onclick: camera }, t("clip.film")),
+    h("button", { type: "button", id: "film", onclick: camera }, t("clip.film")),
     h("p", { class: "small clip-drop-hint" }, t("clip.drop")),
     h("p", { class: "small" }, t("clip.stays_here")));
   place.append(notices, zone);
