@@ -13,7 +13,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -268,11 +269,8 @@ impl RequestLease {
         read(&there.value).is_ok_and(mine)
     }
 
-    /// Renews the lease until it is over or lost.
-    async fn renew(self: Arc<Self>) {
-        let lease = Arc::downgrade(&self);
-        let (is_over, pause) = (self.is_over.clone(), self.coach.stale_after / 3);
-        drop(self);
+    /// Renews a lease until it is over or lost. In between it is not held, also not before this runs for the first time.
+    async fn renew(lease: Weak<Self>, is_over: CancellationToken, pause: Duration) {
         while is_over.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             let Some(lease) = lease.upgrade() else { return };
             let mut held = lease.held.lock().await;
@@ -407,7 +405,8 @@ impl Coach {
                 is_over: CancellationToken::new(),
                 _in_use: in_use,
             });
-            tokio::spawn(Arc::clone(&lease).renew());
+            let (is_over, pause) = (lease.is_over.clone(), self.stale_after / 3);
+            tokio::spawn(RequestLease::renew(Arc::downgrade(&lease), is_over, pause));
             return Ok(Begun::Mine(lease));
         }
         Ok(Begun::UnderWay)
