@@ -195,8 +195,8 @@ pub(super) fn pages(settings: &Settings) -> Router {
 }
 
 fn answer(path: &str, file: EmbeddedFile, headers: &HeaderMap, policy: HeaderValue) -> Response {
-    // Weak, since the same file may be sent compressed.
-    // A browser that is told that it knows a file keeps the policy that the file came with.
+    // With the policy, since a browser that is told that it knows a file keeps the one that the file came with. And
+    // weak, since the same file may be sent compressed.
     let digest = xxh3_64(&[&file.metadata.sha256_hash()[..], policy.as_bytes()].concat());
     let etag = format!("W/\"{digest:016x}\"").parse::<ETag>().ok();
     let known = headers.typed_get::<IfNoneMatch>();
