@@ -1,5 +1,6 @@
 //! Waiting for what happens on the page.
 
+use super::waiting::within;
 use std::time::Duration;
 
 /// How long it may take at most, on a machine that does much else. Only what never happens takes so long.
@@ -8,14 +9,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What `look` finds once it finds something; fails when it never does.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let found = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_elapsed| panic!("never: {what}"))
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, PAUSE, what, look).await
 }

@@ -33,3 +33,8 @@ mod webdriver;
 #[expect(dead_code, reason = "most of what it can answer is wrong, for other tests")]
 #[path = "../it/support/claude_server.rs"]
 mod claude_server;
+#[path = "../it/support/listening.rs"]
+mod listening;
+#[expect(dead_code, reason = "its patience is that of tests without a browser")]
+#[path = "../it/support/eventually.rs"]
+mod waiting;

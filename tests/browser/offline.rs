@@ -3,7 +3,7 @@
 use super::browser::{Browser, Device, Setup};
 use super::eventually::eventually;
 use super::line::Line;
-use super::provider::{CLIENT, Provider};
+use super::provider::Provider;
 use super::service::Service;
 use super::steps::said;
 use serde_json::json;
@@ -43,14 +43,7 @@ async fn after_one_visit_the_page_opens_without_a_network_and_says_so() {
 async fn whoever_was_here_before_reaches_what_the_operator_has_allowed_since() {
     let (_service, line, browser) = visited().await;
     let provider = Provider::start().await;
-    let service = Service::start(&[
-        ("SNOWFLAKE_MOCK_MODE", "true"),
-        ("ANTHROPIC_MOCK_MODE", "true"),
-        ("OIDC_ISSUER", &provider.issuer),
-        ("OIDC_AUDIENCE", CLIENT),
-        ("OIDC_CLIENT_ID", CLIENT),
-    ])
-    .await;
+    let service = provider.service().await;
 
     line.lead_to(service.address());
 

@@ -1,5 +1,6 @@
 //! An OpenID provider that knows one person, who agrees to everything at once.
 
+use super::service::Service;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -20,7 +21,7 @@ use tower_http::cors::CorsLayer;
 use url::Url;
 
 /// The client that the page is at the provider.
-pub(crate) const CLIENT: &str = "the-page";
+const CLIENT: &str = "the-page";
 /// The name of the person.
 pub(crate) const NAME: &str = "A swimmer";
 
@@ -55,6 +56,19 @@ impl Provider {
             .with_state(Arc::new(here));
         tokio::spawn(axum::serve(listener, app).into_future());
         Self { issuer }
+    }
+
+    /// A service to which it signs people in, and which has no model.
+    pub(crate) async fn service(&self) -> Service {
+        Service::start(&[
+            ("SNOWFLAKE_MOCK_MODE", "true"),
+            ("ANTHROPIC_MOCK_MODE", "true"),
+            ("OIDC_ISSUER", &self.issuer),
+            ("OIDC_AUDIENCE", CLIENT),
+            ("OIDC_CLIENT_ID", CLIENT),
+            ("OIDC_SCOPE", "openid profile"),
+        ])
+        .await
     }
 }
 

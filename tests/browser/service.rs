@@ -2,12 +2,12 @@
 
 use super::claude_server::{ClaudeServer, analysis, events, stream};
 use super::eventually::eventually;
+use super::listening::address_of;
 use reqwest::StatusCode;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// How long one answer may take at most.
@@ -57,16 +57,7 @@ impl Service {
     /// Starts one and waits until it says where it listens.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         let mut process = swimcoach(&["serve"], settings).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = tokio::time::timeout(PATIENCE, log.next_line()).await.unwrap().unwrap().unwrap();
-            let line: Value = serde_json::from_str(&line).unwrap();
-            if let Some(address) = line["address"].as_str() {
-                break address.to_owned();
-            }
-        };
-        // A pipe that nobody reads would stop the service once it is full.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let address = address_of(&mut process, PATIENCE).await;
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { address, client, _process: process }
     }

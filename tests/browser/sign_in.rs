@@ -2,7 +2,7 @@
 
 use super::browser::{Browser, Device, Setup};
 use super::line::Line;
-use super::provider::{CLIENT, NAME, Provider};
+use super::provider::{NAME, Provider};
 use super::service::{Service, swimcoach};
 use super::steps::{CHOOSE, agree_and_upload, make_frames, said, shown_session};
 use reqwest::StatusCode;
@@ -132,15 +132,7 @@ async fn whoever_is_sent_to_sign_in_reads_their_sessions_with_a_key_and_not_with
 #[tokio::test]
 async fn whoever_signs_in_at_the_provider_comes_back_and_uploads() {
     let provider = Provider::start().await;
-    let service = Service::start(&[
-        ("SNOWFLAKE_MOCK_MODE", "true"),
-        ("ANTHROPIC_MOCK_MODE", "true"),
-        ("OIDC_ISSUER", &provider.issuer),
-        ("OIDC_AUDIENCE", CLIENT),
-        ("OIDC_CLIENT_ID", CLIENT),
-        ("OIDC_SCOPE", "openid profile"),
-    ])
-    .await;
+    let service = provider.service().await;
     let browser = Browser::start(Setup { device: Device::Phone, ..Setup::default() }).await;
 
     browser.open(&service.url("/#/account")).await;

@@ -12,6 +12,7 @@ use crate::support::dead_port::DeadPort;
 use crate::support::event_stream::{EventStream, SentEvent};
 use crate::support::eventually::eventually;
 use crate::support::form::Form;
+use crate::support::listening::address_of;
 use crate::support::records::{new_owner, session};
 use crate::support::s3_server::S3Server;
 use axum::body::Body;
@@ -75,16 +76,7 @@ impl Service {
     /// Starts one and waits until it says where it listens.
     async fn start(settings: &[(&str, &str)]) -> Self {
         let mut process = swimcoach(&["serve"], settings).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = tokio::time::timeout(PATIENCE, log.next_line()).await.unwrap().unwrap();
-            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            if let Some(address) = line["address"].as_str() {
-                break address.to_owned();
-            }
-        };
-        // A pipe that nobody reads would stop the service once it is full.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let address = address_of(&mut process, PATIENCE).await;
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { process, address, client }
     }

@@ -11,6 +11,7 @@ pub(crate) mod faulty_records;
 pub(crate) mod faulty_storage;
 pub(crate) mod form;
 pub(crate) mod hostile;
+pub(crate) mod listening;
 pub(crate) mod misbehaving;
 pub(crate) mod openapi;
 pub(crate) mod pictures;

@@ -8,14 +8,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// What `look` finds once it finds something; fails when it never does.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, PAUSE, what, look).await
+}
+
+/// The same with as much patience, and such pauses, as what is waited for needs.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    pause: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let found = async {
         loop {
             if let Some(found) = look().await {
                 return found;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     };
-    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_elapsed| panic!("never: {what}"))
+    tokio::time::timeout(patience, found).await.unwrap_or_else(|_elapsed| panic!("never: {what}"))
 }
