@@ -376,9 +376,9 @@ fn until_tomorrow() -> Duration {
     (tomorrow - now).to_std().unwrap_or_default()
 }
 
-/// In which ways a message can stay unanswered: the code of the failure, the status, and whether it is worth coming
-/// back soon.
-const UNANSWERED: [(&str, StatusCode, bool); 17] = [
+/// In which ways a message can stay unanswered, or frames unchecked: the code of the failure, the status, and whether
+/// it is worth coming back soon.
+const FAILURES: [(&str, StatusCode, bool); 17] = [
     ("budget_spent", StatusCode::PAYMENT_REQUIRED, false),
     ("consent_missing", StatusCode::FORBIDDEN, false),
     ("frame_missing", StatusCode::CONFLICT, false),
@@ -401,7 +401,7 @@ const UNANSWERED: [(&str, StatusCode, bool); 17] = [
 impl Problem {
     /// What was not done, in the words of the failure.
     fn failed(failure: &Failure) -> Self {
-        let known = UNANSWERED.iter().find(|(code, ..)| *code == failure.code);
+        let known = FAILURES.iter().find(|(code, ..)| *code == failure.code);
         let (code, status, is_passing) =
             *known.unwrap_or(&("internal", StatusCode::INTERNAL_SERVER_ERROR, false));
         Self {
