@@ -66,7 +66,7 @@ export function has(key) {
 }
 
 /** Puts the words into the elements of the document that name them in `data-t` and `data-t-label`. */
-export function translate(root) {
+function translate(root) {
   for (const element of root.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
   for (const element of root.querySelectorAll("[data-t-label]")) element.setAttribute("aria-label", t(element.dataset.tLabel));
 }
@@ -79,6 +79,12 @@ export function formatTime(time) {
 /** A day such as 3 Nov 2026. */
 export function formatDay(time) {
   return new Intl.DateTimeFormat(locale, { dateStyle: "medium" }).format(new Date(time));
+}
+
+/** A month such as 2026-11 as November 2026. */
+export function formatMonth(month) {
+  const day = new Date(`${month}-01T00:00:00Z`);
+  return new Intl.DateTimeFormat(locale, { month: "long", year: "numeric", timeZone: "UTC" }).format(day);
 }
 
 /** An amount in USD, with as many digits as small amounts need. */

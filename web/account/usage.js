@@ -2,7 +2,7 @@
 
 import { api } from "../api.js";
 import { fill, h } from "../dom.js";
-import { formatBytes, formatDay, formatNumber, formatUsd, language, t } from "../i18n.js";
+import { formatBytes, formatDay, formatMonth, formatNumber, formatUsd, t } from "../i18n.js";
 import { problemNotice } from "../notices.js";
 
 const GIGABYTE = 1e9;
@@ -26,7 +26,7 @@ function inWords(usage) {
   const { used, reserved_usd: reserved, free_tier: free, budget } = usage;
   const cost = used.model.cost_usd;
   return [
-    h("p", { class: "usage-month" }, monthOf(usage.month)),
+    h("p", { class: "usage-month" }, formatMonth(usage.month)),
     h("p", {}, [
       t("account.used_analyses", { n: used.analyses }), t("account.used_answers", { n: used.answers }),
       t("account.used_frames", { n: used.frames }),
@@ -60,10 +60,4 @@ function storageInWords(used, free) {
 
 function bar(value, max, label) {
   return h("progress", { value: Math.min(value, max), max, "aria-label": label });
-}
-
-/** 2026-11 as "November 2026". */
-function monthOf(month) {
-  const day = new Date(`${month}-01T00:00:00Z`);
-  return new Intl.DateTimeFormat(language(), { month: "long", year: "numeric", timeZone: "UTC" }).format(day);
 }
