@@ -1,4 +1,9 @@
-// Digests by which the service and the page tell whether two things are the same.
+// Bytes in hex, and digests by which the service and the page tell whether two things are the same.
+
+/** Bytes in hex. */
+export function hex(bytes) {
+  return Array.from(bytes, (it) => it.toString(16).padStart(2, "0")).join("");
+}
 
 /**
  * The SHA-256 of bytes.
@@ -9,6 +14,5 @@
  */
 export async function sha256(bytes) {
   if (!crypto.subtle) return null;
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (it) => it.toString(16).padStart(2, "0")).join("");
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
 }

@@ -16,7 +16,7 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
-const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "hidden", "htmlFor", "srcObject", "src", "muted"]);
+const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "hidden", "src", "muted"]);
 
 function set(element, key, value) {
   if (key.startsWith("on") && typeof value === "function") element.addEventListener(key.slice(2), value);

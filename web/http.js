@@ -1,6 +1,7 @@
 // How the page talks to the service: requests with credentials, waiting for what passes, and streams of events.
 
 import { authorization, freshen, refused, rememberSessionToken } from "./credentials.js";
+import { hex } from "./digest.js";
 import { Lost, Problem, passes } from "./problem.js";
 
 export { Lost, Problem, passes };
@@ -68,8 +69,8 @@ export function readJson(response) {
 export function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   // Pages that did not come by https or from this machine have no randomUUID.
-  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (it) => it.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const digits = hex(crypto.getRandomValues(new Uint8Array(16)));
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 function ownAddress(path) {

@@ -37,7 +37,5 @@ export function progressLine(label) {
 /** A signal that ends with another one or by `stop()`. */
 export function stoppable(signal) {
   const own = new AbortController();
-  if (signal.aborted) own.abort(signal.reason);
-  else signal.addEventListener("abort", () => own.abort(signal.reason), { once: true, signal: own.signal });
-  return { signal: own.signal, stop: () => own.abort() };
+  return { signal: AbortSignal.any([signal, own.signal]), stop: () => own.abort() };
 }

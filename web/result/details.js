@@ -53,7 +53,7 @@ export function elements({ analysis, viewer }) {
 }
 
 function element(it, viewer) {
-  const claim = { title: term("element", it.element), seen: new Map(it.frames.map((number) => [number, it.note])) };
+  const claim = claimAbout(term("element", it.element), it.frames, it.note);
   return h("li", {},
     h("h3", {}, claim.title),
     h("p", { class: "element-words" },
@@ -128,6 +128,7 @@ export function provenance(session, catalog) {
         all > cost && h("li", {}, t("result.session_cost", { cost: formatUsd(all) })))));
 }
 
-function claimAbout(title, frames) {
-  return { title, seen: new Map(frames.map((number) => [number, ""])) };
+/** A claim as the viewer knows it, of which the same is seen in all its frames, or nothing was said. */
+function claimAbout(title, frames, seen = "") {
+  return { title, seen: new Map(frames.map((number) => [number, seen])) };
 }

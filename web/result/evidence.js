@@ -5,7 +5,7 @@ import { api } from "../api.js";
 import { announce, fill, h } from "../dom.js";
 import { t } from "../i18n.js";
 import { load } from "./picture.js";
-import { SPOKEN, frameAndTime } from "./words.js";
+import { SPOKEN, frameAndTime, frameLink } from "./words.js";
 
 const SWIPE_PX = 40;
 const WIDE = matchMedia("(min-width: 64rem)");
@@ -238,11 +238,8 @@ export class FrameViewer {
     return h("div", { class: "viewer-claim" },
       h("h3", {}, claim.title),
       seen ? h("p", { class: "viewer-seen", lang: SPOKEN }, seen) : h("p", { class: "viewer-seen small" }, t(unsaid)),
-      cited.length > 1 && h("ul", { class: "viewer-cited" }, cited.map((number) => h("li", {},
-        h("button", {
-          type: "button", class: "frame-link", "aria-label": t("result.show_frame", { number }),
-          "aria-current": number === frame.number && "true", onclick: () => this.show(number, claim),
-        }, number)))));
+      cited.length > 1 && h("ul", { class: "viewer-cited" }, cited.map((number) =>
+        h("li", {}, frameLink(number, this, claim, number === frame.number)))));
   }
 
   /** The other claims that cite the frame. */

@@ -3,7 +3,7 @@
 import { fill, h } from "../dom.js";
 import { t } from "../i18n.js";
 import { framePicture } from "./picture.js";
-import { SPOKEN, findingTitle, frameAndTime, term, withMentions } from "./words.js";
+import { SPOKEN, findingTitle, frameAndTime, sideInWords, term, withMentions } from "./words.js";
 
 /** Frames of a finding that are shown without asking for more. */
 const SHOWN_AT_ONCE = 4;
@@ -79,7 +79,7 @@ function observation(finding, claim, { viewer }, kind = "") {
 function chips(finding) {
   const words = [
     finding.kind !== "fault" && finding.kind !== "strength" && term("kind", finding.kind),
-    !["not_applicable", "unclear"].includes(finding.side) && term("side", finding.side),
+    sideInWords(finding),
     term("certainty", finding.certainty),
     finding.agreement && t("result.agreement", finding.agreement),
   ];

@@ -50,6 +50,11 @@ export function findingTitle(finding) {
   return finding.title ?? term("element", finding.element);
 }
 
+/** The side of the body that a finding is about; null where there is none, or it cannot be told. */
+export function sideInWords({ side }) {
+  return ["not_applicable", "unclear"].includes(side) ? null : term("side", side);
+}
+
 /** What a finding claims whatever its words, so that the findings of two sessions can be held against each other. */
 export function claimKey({ kind, code, element, side }) {
   return [kind, code, element, side].join("|");
@@ -124,9 +129,14 @@ export function frameLinks(numbers, viewer, claim) {
   const rest = numbers.length - shown.length;
   return h("p", { class: "frame-links" },
     h("span", {}, t("result.frames_word", { n: numbers.length })),
-    shown.map((number) => h("button", {
-      type: "button", class: "frame-link", "aria-label": t("result.show_frame", { number }),
-      onclick: () => viewer.show(number, claim),
-    }, number)),
+    shown.map((number) => frameLink(number, viewer, claim)),
     rest > 0 && h("span", {}, t("result.more_frames", { n: rest })));
+}
+
+/** A frame as a small button that shows it in the viewer, marked where it is the one that is shown. */
+export function frameLink(number, viewer, claim, isShown = false) {
+  return h("button", {
+    type: "button", class: "frame-link", "aria-label": t("result.show_frame", { number }),
+    "aria-current": isShown && "true", onclick: () => viewer.show(number, claim),
+  }, number);
 }

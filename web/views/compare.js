@@ -6,7 +6,7 @@ import { formatTime, t } from "../i18n.js";
 import { compareFigures, compareFindings, filmedDifferently } from "../result/difference.js";
 import { FrameViewer } from "../result/evidence.js";
 import { claimOf, evidenceButton } from "../result/finding.js";
-import { SPOKEN, findingTitle, metricInWords, term } from "../result/words.js";
+import { SPOKEN, findingTitle, metricInWords, sideInWords, term } from "../result/words.js";
 
 /** Shows what changed from the session `before` to the session `after`. */
 export async function show(main, { before, after }, signal) {
@@ -89,8 +89,7 @@ function pair({ before, after }, one, other) {
 }
 
 function title(finding) {
-  const side = !["not_applicable", "unclear"].includes(finding.side) && ` · ${term("side", finding.side)}`;
-  return h("h3", {}, findingTitle(finding), side);
+  return h("h3", {}, [findingTitle(finding), sideInWords(finding)].filter(Boolean).join(" · "));
 }
 
 /** What was seen, and the first frames that show it. */

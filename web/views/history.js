@@ -4,6 +4,7 @@ import { api } from "../api.js";
 import { announce, ask, fill, h, setTitle } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
 import { problemNotice } from "../notices.js";
+import { framePicture } from "../result/picture.js";
 import { findingTitle, nameOf, primaryFinding, receiptInWords, SPOKEN, term } from "../result/words.js";
 
 /** Shows the sessions. */
@@ -20,12 +21,10 @@ class History {
   #list = h("ol", { class: "history", role: "list" });
   #more = h("div");
   #comparison = new Comparison();
-  #pictures;
 
   constructor(main, signal) {
     this.#main = main;
     this.#signal = signal;
-    this.#pictures = new Pictures(signal);
   }
 
   paint({ sessions, next }) {
@@ -50,7 +49,7 @@ class History {
     const item = h("li", { class: "card history-item", dataset: { session: session.session_id } },
       this.#comparison.choice(session),
       h("a", { class: "history-link", href: `#/sessions/${session.session_id}` },
-        this.#pictures.of(session),
+        pictureOf(session, this.#signal),
         h("div", { class: "history-words" }, h("h2", {}, nameOf(session)), outcome(session), facts(session))),
       h("button", {
         type: "button", class: "plain history-delete", "aria-label": t("history.delete", { name: nameOf(session) }),
@@ -208,42 +207,16 @@ class Comparison {
   }
 }
 
-/** A small picture of each session, fetched when it comes into sight. */
-class Pictures {
-  #signal;
-  #wanted = new Map();
-  #sight = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) if (isIntersecting) this.#fetch(target);
-  }, { rootMargin: "200px" });
-
-  constructor(signal) {
-    this.#signal = signal;
-    signal.addEventListener("abort", () => this.#sight.disconnect(), { once: true });
-  }
-
-  of(session) {
-    const picture = h("div", { class: "history-picture", "aria-hidden": "true" });
-    if (session.frames.length === 0) return picture;
-    this.#wanted.set(picture, [session.session_id, mostTelling(session)]);
-    this.#sight.observe(picture);
-    return picture;
-  }
-
-  async #fetch(picture) {
-    this.#sight.unobserve(picture);
-    const [id, number] = this.#wanted.get(picture);
-    try {
-      const url = await api.frameImage(id, number, this.#signal);
-      picture.append(h("img", { src: url, alt: "", decoding: "async" }));
-    } catch (error) {
-      // The words say all that matters.
-      if (!this.#signal.aborted) console.warn(error);
-    }
-  }
+/** A small picture of a session, which the words beside it say all that matters of. */
+function pictureOf(session, signal) {
+  const hasFrames = session.frames.length > 0;
+  return h("div", { class: "history-picture", "aria-hidden": "true" },
+    hasFrames && framePicture(session.session_id, mostTelling(session), signal));
 }
 
 /** The frame that shows what to work on, or one from the middle of the clip. */
 function mostTelling(session) {
   const { frames } = session;
-  return primaryFinding(session)?.evidence[0]?.frame ?? frames[Math.floor(frames.length / 2)].number;
+  const cited = primaryFinding(session)?.evidence[0]?.frame;
+  return frames.find((it) => it.number === cited) ?? frames[Math.floor(frames.length / 2)];
 }
